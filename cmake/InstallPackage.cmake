@@ -1,0 +1,24 @@
+# The installed tree: find_package(cpdcomm COMPONENTS mpi) and cpdcomm.pc.
+include(CMakePackageConfigHelpers)
+
+install(DIRECTORY include/cpdcomm DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS cpdcomm EXPORT cpdcommCoreTargets)
+install(EXPORT cpdcommCoreTargets NAMESPACE cpdcomm::
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cpdcomm)
+if(TARGET cpdcomm_mpi)
+  install(TARGETS cpdcomm_mpi EXPORT cpdcommMpiTargets)
+  install(EXPORT cpdcommMpiTargets NAMESPACE cpdcomm::
+          DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cpdcomm)
+endif()
+
+configure_package_config_file(cmake/cpdcommConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/cpdcommConfig.cmake
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cpdcomm)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/cpdcommConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+configure_file(cmake/cpdcomm.pc.in ${PROJECT_BINARY_DIR}/cpdcomm.pc @ONLY)
+
+install(FILES ${PROJECT_BINARY_DIR}/cpdcommConfig.cmake
+              ${PROJECT_BINARY_DIR}/cpdcommConfigVersion.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cpdcomm)
+install(FILES ${PROJECT_BINARY_DIR}/cpdcomm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cpdcomm/error.hpp"
+#include "cpdcomm/export.hpp"
+#include "cpdcomm/options.hpp"
+
+namespace cpdcomm {
+
+namespace transport {
+class Transport;
+}
+
+/// Element types. Floats up to 32 bits can be summed in a wire format; the others are exact.
+enum class DataType { fp32, bf16, fp16, fp64, int8, uint8, int16, int32, int64 };
+
+/// Bytes of one element.
+CPDCOMM_API std::size_t size_of(DataType type);
+/// The type's name as it is written in source ("fp32", ...).
+CPDCOMM_API std::string to_string(DataType type);
+
+/// One contiguous tensor of a call, reduced in place.
+struct Tensor {
+  void* data = nullptr;  ///< `count` elements: this rank's part on entry, the result on return
+  std::size_t count = 0;
+  DataType type = DataType::fp32;
+  /// Another wire format than the call's, for layers that are exempt from compression.
+  std::optional<Format> wire = {};
+  /// With AllreduceOptions::emulate_nodes = N > 1: the parts of N micro-batches, in their order,
+  /// each `count` elements; they are read and `data` is only written. Else empty.
+  std::span<const void* const> nodes = {};
+};
+
+/// What an all-reduce did.
+struct Report {
+  Algorithm algorithm = Algorithm::automatic;  ///< the one taken
+  std::uint64_t wire_bytes = 0;     ///< sent by this rank, headers and exponents included
+  std::uint64_t logical_bytes = 0;  ///< the tensors' values as FP32 (or their own exact type)
+  double codec_seconds = 0;         ///< encoding, decoding and adding
+  double wait_seconds = 0;          ///< nothing to do until a peer's message comes
+  std::vector<bool> non_finite;     ///< per tensor: an Inf or NaN arrived, the same on every rank
+};
+
+/// What holds for all calls on a communicator.
+struct CommunicatorOptions {
+  std::chrono::milliseconds timeout = std::chrono::minutes(30);  ///< of one operation
+  std::size_t segment_bytes =
+      0;  ///< encoded at once and sent as one message; 0: the largest, 60 KiB
+};
+
+/// A group of ranks that sum, gather and broadcast together.
+///
+/// Every rank makes the same calls in the same order. A call that throws counts as made: its peers
+/// find out and throw, too, instead of waiting. One call runs at a time; calls of several threads
+/// wait for each other.
+class CPDCOMM_API Communicator {
+ public:
+  explicit Communicator(std::unique_ptr<transport::Transport> transport,
+                        const CommunicatorOptions& options = {});
+  Communicator(Communicator&&) noexcept;
+  Communicator& operator=(Communicator&&) noexcept;
+  ~Communicator();
+
+  int rank() const;
+  int size() const;
+
+  /// Sums (or otherwise reduces) tensors over all ranks, in place; afterwards every rank has the
+  /// same bits. Each tensor has its own scale exponent.
+  /// @throws Error invalid_argument, unsupported, mismatch, timeout, peer_failed
+  Report allreduce(std::span<const Tensor> tensors, const AllreduceOptions& options = {});
+  /// One FP32 tensor.
+  Report allreduce(std::span<float> values, const AllreduceOptions& options = {});
+  /// A flat FP32 buffer that holds many tensors one after the other.
+  /// @param ends  where each tensor ends, ascending; the last is values.size()
+  Report allreduce(std::span<float> values, std::span<const std::size_t> ends,
+                   const AllreduceOptions& options = {});
+
+  /// Copies the bytes of `root` to every rank. The root does not wait for the others.
+  /// @throws Error as allreduce; the root does not learn of its peers' mismatch
+  void broadcast(std::span<std::byte> bytes, int root);
+  /// Collects `mine` of every rank, in rank order.
+  /// @param all  size() * mine.size() bytes
+  void allgather(std::span<const std::byte> mine, std::span<std::byte> all);
+  /// Returns when every rank has entered.
+  void barrier();
+
+  /// Tells the peers that this rank cannot take part in the call that they are about to make, or
+  /// are in; they throw Error mismatch with `reason`. For callers that check arguments themselves.
+  void refuse(const std::string& reason);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cpdcomm

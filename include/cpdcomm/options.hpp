@@ -1,0 +1,85 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "cpdcomm/export.hpp"
+#include "cpdcomm/format.hpp"
+
+namespace cpdcomm {
+
+/// The reduction. `average` divides the sum by ranks (times emulated nodes), one FP32 division.
+/// Only `sum` and `average` of float tensors are ever compressed; the others are exact.
+enum class ReduceOp { sum, average, product, min, max, bit_and, bit_or, bit_xor };
+
+/// How partial sums are kept. Additions are FP32; Q is a cast to the wire format.
+enum class Accumulate {
+  wide,     ///< FP32; a partial sum that travels is encoded once more
+  rounded,  ///< res = Q(res + g_r) after every addition
+  kahan,    ///< compensated: y = Q(g-c), t = Q(res+y), c = Q(Q(t-res)-y), res = t
+};
+
+/// Who sends what to whom.
+enum class Algorithm {
+  automatic,  ///< a fixed rule on size and ranks, the same on every rank and in every run
+  direct,     ///< each chunk's owner gets all parts and joins them in rank order: two casts a value
+  ring,       ///< partial sums travel round a ring and are cast at every hop
+};
+
+/// Whether a tensor gets a shared power-of-two exponent before it is cast (APS, auto precision
+/// scaling: the largest possible sum lands at the format's top, so small gradients do not
+/// underflow).
+struct Scaling {
+  enum class Kind {
+    automatic,  ///< `aps` wherever the wire is a float format other than fp32
+    none,
+    aps,
+  };
+  Kind kind = Kind::automatic;
+  std::size_t group = 0;  ///< values that share an exponent, a multiple of 8; 0: the whole tensor
+
+  friend constexpr bool operator==(const Scaling&, const Scaling&) = default;
+};
+
+/// What a call asks for. The defaults lose no precision.
+struct AllreduceOptions {
+  ReduceOp op = ReduceOp::sum;
+  Format wire = {};  ///< fp32: exact values on the wire
+  Scaling scaling = {};
+  Accumulate accumulate = Accumulate::wide;
+  Algorithm algorithm = Algorithm::automatic;
+  int emulate_nodes = 1;                 ///< each rank stands for so many; see Tensor::nodes
+  std::chrono::milliseconds timeout{0};  ///< of the whole call; 0: the communicator's own
+};
+
+/// Names as people type them: "sum", "avg", "wide", "direct", "aps:512", ...
+CPDCOMM_API std::string to_string(ReduceOp op);
+CPDCOMM_API std::string to_string(Accumulate accumulate);
+CPDCOMM_API std::string to_string(Algorithm algorithm);
+CPDCOMM_API std::string to_string(Scaling scaling);
+
+/// The inverses of to_string.
+/// @throws Error invalid_argument that names the text and what is allowed
+CPDCOMM_API ReduceOp parse_reduce_op(std::string_view text);
+CPDCOMM_API Accumulate parse_accumulate(std::string_view text);
+CPDCOMM_API Algorithm parse_algorithm(std::string_view text);
+CPDCOMM_API Scaling parse_scaling(std::string_view text);
+
+/// What the variables say, for programs that cannot be changed:
+///
+/// | variable | fills | example |
+/// | --- | --- | --- |
+/// | CPDCOMM_WIRE | AllreduceOptions::wire | e4m3 |
+/// | CPDCOMM_SCALING | AllreduceOptions::scaling | aps:512 |
+/// | CPDCOMM_ACCUMULATE | AllreduceOptions::accumulate | kahan |
+/// | CPDCOMM_ALGORITHM | AllreduceOptions::algorithm | ring |
+/// | CPDCOMM_TIMEOUT | AllreduceOptions::timeout, in seconds | 60 |
+/// | CPDCOMM_DEBUG | `info` prints to stderr what is in force | info |
+///
+/// They are read once. An unknown CPDCOMM_ name is warned about on stderr with the nearest known.
+/// @throws Error invalid_argument that names the variable, its value and what is allowed
+CPDCOMM_API const AllreduceOptions& environment_options();
+
+}  // namespace cpdcomm

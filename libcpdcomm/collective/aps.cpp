@@ -1,0 +1,56 @@
+#include "collective/aps.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "codec/codec.hpp"
+#include "numerics/scale_exponent.hpp"
+
+namespace cpdcomm::collective {
+namespace {
+
+std::uint32_t largest_bits(const float* values, std::size_t count) {
+  std::uint32_t largest = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    // As integers, absolute values of floats are ordered, with Inf and NaN on top.
+    largest = std::max(largest, numerics::bits_of(values[i]) & 0x7fffffffu);
+  }
+  return largest;
+}
+
+/// The same for any element type; FP16 and BF16 pass through FP32, which is exact.
+std::uint32_t largest_bits(const void* part, DataType type, std::size_t first, std::size_t count) {
+  if (type == DataType::fp32) return largest_bits(static_cast<const float*>(part) + first, count);
+  const codec::Codec& codec = codec::codec_for(Format::parse(to_string(type)));
+  std::array<float, 1024> values;
+  std::uint32_t largest = 0;
+  for (std::size_t done = 0; done < count;) {
+    const std::size_t now = std::min(values.size(), count - done);
+    codec.decode(static_cast<const std::byte*>(part) + (first + done) * size_of(type), now,
+                 values.data());
+    largest = std::max(largest, largest_bits(values.data(), now));
+    done += now;
+  }
+  return largest;
+}
+
+}  // namespace
+
+std::size_t exponent_count(std::size_t count, std::size_t group) {
+  return group == 0 ? 1 : (count + group - 1) / group;
+}
+
+void scale_exponents(std::span<const void* const> parts, std::size_t count, DataType type,
+                     std::size_t group, std::uint64_t world, std::span<std::int16_t> out) {
+  const std::size_t length = group == 0 ? count : group;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const std::size_t first = i * length;
+    std::uint32_t largest = 0;
+    for (const void* part : parts) {
+      largest = std::max(largest, largest_bits(part, type, first, std::min(length, count - first)));
+    }
+    out[i] = numerics::scale_exponent(largest, world);
+  }
+}
+
+}  // namespace cpdcomm::collective

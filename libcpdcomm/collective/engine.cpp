@@ -1,0 +1,215 @@
+#include "collective/engine.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "collective/backoff.hpp"
+#include "collective/envelope.hpp"
+#include "collective/float_environment.hpp"
+
+namespace cpdcomm::collective {
+namespace {
+
+using schedule::Action;
+using schedule::Message;
+using schedule::Step;
+
+constexpr std::size_t kLongestReason = 1000;
+constexpr auto kLastWait = std::chrono::seconds(2);
+
+double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+std::size_t body_bytes(const reduction::Reduction& reduction, reduction::Slice slice,
+                       const Message& message) {
+  std::size_t bytes = 0;
+  for (const reduction::Range& range : slice) {
+    bytes += reduction.bytes(range.tensor, range.count, message.payload, message.parts);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Engine::Engine(transport::Transport& transport) : transport_(transport), orphans_(transport) {
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    lanes_.emplace_back(transport, static_cast<int>(lane));
+  }
+}
+
+Engine::~Engine() {
+  const auto deadline = Clock::now() + kLastWait;
+  Backoff backoff;
+  while (!orphans_.empty() && Clock::now() < deadline) backoff.idle();
+  bool clean = orphans_.empty();
+  for (auto& [key, box] : inboxes_) clean = box->close() && clean;
+  if (clean) return;
+  orphans_.leak();
+  transport_.abandon();
+}
+
+Inbox& Engine::inbox(int peer, int channel) {
+  auto& box = inboxes_[{peer, channel}];
+  if (!box) box = std::make_unique<Inbox>(transport_, pool_, peer, channel);
+  return *box;
+}
+
+void Engine::start(const Operation& operation) {
+  const std::size_t used = std::min(kLanes, operation.layout.segments());
+  for (std::size_t i = 0; i < used; ++i) {
+    Lane& lane = lanes_[i];
+    lane.active = true;
+    lane.segment = i;
+    lane.step = 0;
+    // Posted before the first byte is sent, so that no peer's message waits for a place.
+    for (const Step& step : operation.schedule.steps) {
+      for (const Message& message : step.receive) inbox(message.peer, lane.channel);
+    }
+  }
+}
+
+void Engine::run(const Operation& operation, Times& times) {
+  const FloatEnvironment environment;
+  orphans_.empty();
+  start(operation);
+  Backoff backoff;
+  Clock::time_point idle_since{};
+  try {
+    while (busy()) {
+      bool moved = false;
+      for (Lane& lane : lanes_) {
+        if (lane.active) moved = advance(operation, lane, times) || moved;
+      }
+      if (moved) {
+        if (backoff.idling()) times.wait += seconds(Clock::now() - idle_since);
+        backoff.reset();
+        continue;
+      }
+      if (!backoff.idling()) idle_since = Clock::now();
+      backoff.idle();
+      if (backoff.time_to_look() && Clock::now() > operation.deadline) {
+        throw Error(ErrorCode::timeout,
+                    fmt::format("{} did not end in time: waiting for rank {}",
+                                describe(operation.call), awaited_peer(operation)));
+      }
+    }
+  } catch (...) {
+    give_up();
+    throw;
+  }
+}
+
+bool Engine::busy() const {
+  return std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) { return lane.active; });
+}
+
+int Engine::awaited_peer(const Operation& operation) const {
+  for (const Lane& lane : lanes_) {
+    if (!lane.active || lane.step == operation.schedule.steps.size()) continue;
+    const Step& step = operation.schedule.steps[lane.step];
+    if (lane.arrived.size() < step.receive.size()) return step.receive[lane.arrived.size()].peer;
+  }
+  // Everything has come; a peer does not take what was sent last.
+  return operation.schedule.steps.back().send.empty()
+             ? operation.schedule.rank
+             : operation.schedule.steps.back().send[0].peer;
+}
+
+/// Returns whether anything happened.
+bool Engine::advance(const Operation& operation, Lane& lane, Times& times) {
+  bool moved = false;
+  while (lane.step < operation.schedule.steps.size()) {
+    if (!collect(operation, lane)) return moved;
+    act(operation, lane, times);
+    ++lane.step;
+    moved = true;
+  }
+  if (!lane.outbox.empty()) return moved;
+  next_segment(operation, lane);
+  return true;
+}
+
+/// Takes in what the lane's step waits for; true when all is there.
+bool Engine::collect(const Operation& operation, Lane& lane) {
+  const Step& step = operation.schedule.steps[lane.step];
+  while (lane.arrived.size() < step.receive.size()) {
+    const Message& expected = step.receive[lane.arrived.size()];
+    auto message = inbox(expected.peer, lane.channel).next(operation.call.sequence);
+    if (!message) return false;
+    operation.layout.slice(static_cast<std::size_t>(step.chunk), lane.segment, ranges_);
+    check({operation.call, operation.phase, lane.segment, step.chunk, expected,
+           body_bytes(operation.reduction, ranges_, expected)},
+          message->data());
+    lane.arrived.push_back(std::move(*message));
+  }
+  return true;
+}
+
+void Engine::act(const Operation& operation, Lane& lane, Times& times) {
+  const Step& step = operation.schedule.steps[lane.step];
+  reduction::Reduction& reduction = operation.reduction;
+  operation.layout.slice(static_cast<std::size_t>(step.chunk), lane.segment, ranges_);
+  const auto begin = Clock::now();
+  Buffer out;
+  if (step.action == Action::take) {
+    out = std::move(lane.arrived.front());
+    reduction.deliver(ranges_, out.body());
+  } else if (step.action == Action::send_part) {
+    out = pool_.take();
+    reduction.encode_part(ranges_, out.body());
+  } else {
+    inputs_.clear();
+    for (std::size_t i = 0; i < lane.arrived.size(); ++i) {
+      inputs_.push_back({lane.arrived[i].body(), step.receive[i].payload, step.receive[i].parts});
+    }
+    const bool last = step.action == Action::finish;
+    out = pool_.take();
+    reduction.join(ranges_, inputs_, static_cast<std::size_t>(step.own_after),
+                   last ? schedule::Payload::result : schedule::Payload::partial, out.body());
+    if (last) reduction.deliver(ranges_, out.body());
+  }
+  times.codec += seconds(Clock::now() - begin);
+  lane.arrived.clear();
+  if (!step.send.empty()) post(operation, lane, std::move(out));
+}
+
+void Engine::post(const Operation& operation, Lane& lane, Buffer message) {
+  const Step& step = operation.schedule.steps[lane.step];
+  const std::size_t body = body_bytes(operation.reduction, ranges_, step.send.front());
+  write_header({operation.call, operation.phase, lane.segment, step.chunk, step.send.front(), body},
+               message.data());
+  peers_.clear();
+  for (const Message& send : step.send) peers_.push_back(send.peer);
+  lane.outbox.send(std::move(message), sizeof(MessageHeader) + body, lane.channel, peers_);
+}
+
+void Engine::next_segment(const Operation& operation, Lane& lane) {
+  lane.step = 0;
+  lane.segment += kLanes;
+  lane.active = lane.segment < operation.layout.segments();
+}
+
+void Engine::give_up() {
+  for (Lane& lane : lanes_) {
+    lane.active = false;
+    lane.arrived.clear();
+    orphans_.adopt(lane.outbox);
+  }
+}
+
+void Engine::refuse(const Call& call, ErrorCode code, const std::string& reason) {
+  peers_.clear();
+  for (int peer = 0; peer < transport_.size(); ++peer) {
+    if (peer != transport_.rank()) peers_.push_back(peer);
+  }
+  const std::size_t size = std::min(reason.size(), kLongestReason);
+  for (const Lane& lane : lanes_) {
+    Buffer message = pool_.take();
+    write_refusal(call, code, size, message.data());
+    std::memcpy(message.body(), reason.data(), size);
+    orphans_.send(std::move(message), sizeof(MessageHeader) + size, lane.channel, peers_);
+  }
+}
+
+}  // namespace cpdcomm::collective

@@ -1,0 +1,112 @@
+#include "collective/envelope.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <string_view>
+
+#include "cpdcomm/version.hpp"
+
+namespace cpdcomm::collective {
+namespace {
+
+std::string_view name_of(Collective collective) {
+  switch (collective) {
+    case Collective::allreduce:
+      return "allreduce";
+    case Collective::broadcast:
+      return "broadcast";
+    case Collective::allgather:
+      return "allgather";
+    case Collective::barrier:
+      return "barrier";
+  }
+  return "unknown call";
+}
+
+MessageHeader header_of(const Envelope& envelope) {
+  MessageHeader header{};
+  header.magic = kMagic;
+  header.version = wire_version;
+  header.kind = Kind::data;
+  header.collective = envelope.call.collective;
+  header.phase = envelope.phase;
+  header.sequence = envelope.call.sequence;
+  header.values = envelope.call.values;
+  header.format_hash = envelope.call.format_hash;
+  header.options_hash = envelope.call.options_hash;
+  header.segment = static_cast<std::uint32_t>(envelope.segment);
+  header.chunk = static_cast<std::uint32_t>(envelope.chunk);
+  header.parts = static_cast<std::uint32_t>(envelope.message.parts);
+  header.payload = static_cast<std::uint8_t>(envelope.message.payload);
+  header.body_bytes = static_cast<std::uint16_t>(envelope.body_bytes);
+  return header;
+}
+
+[[noreturn]] void refused(const Call& call, int peer, const MessageHeader& got,
+                          const std::byte* body) {
+  const std::string_view reason(reinterpret_cast<const char*>(body), got.body_bytes);
+  const auto code = static_cast<ErrorCode>(got.code);
+  const bool gone = code == ErrorCode::timeout || code == ErrorCode::peer_failed;
+  throw Error(gone ? ErrorCode::peer_failed : ErrorCode::mismatch,
+              fmt::format("{}: rank {} gave up: {}", describe(call), peer, reason));
+}
+
+/// What two ranks asked for differently, in words; empty when their calls agree.
+std::string difference(const Call& call, const MessageHeader& got) {
+  if (got.collective != call.collective) return fmt::format("is in {}", name_of(got.collective));
+  if (got.values != call.values) {
+    return fmt::format("brings {} values, this rank {}", got.values, call.values);
+  }
+  if (got.format_hash != call.format_hash) return "asked for another wire format or scaling";
+  if (got.options_hash != call.options_hash) {
+    return "asked for other options (operator, accumulate, algorithm, tensor sizes or types)";
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string describe(const Call& call) {
+  return fmt::format("{} {}", name_of(call.collective), call.sequence);
+}
+
+void write_header(const Envelope& envelope, std::byte* to) {
+  const MessageHeader header = header_of(envelope);
+  std::memcpy(to, &header, sizeof header);
+}
+
+void write_refusal(const Call& call, ErrorCode code, std::size_t reason_bytes, std::byte* to) {
+  const schedule::Message nothing{0, schedule::Payload::part, 0};
+  MessageHeader header = header_of({call, 0, 0, 0, nothing, reason_bytes});
+  header.kind = Kind::refusal;
+  header.code = static_cast<std::uint8_t>(code);
+  std::memcpy(to, &header, sizeof header);
+}
+
+void check(const Envelope& expected, const std::byte* received) {
+  MessageHeader got;
+  std::memcpy(&got, received, sizeof got);
+  const MessageHeader wanted = header_of(expected);
+  if (std::memcmp(&got, &wanted, sizeof got) == 0) return;
+
+  const Call& call = expected.call;
+  const int peer = expected.message.peer;
+  const auto differs = [&](const std::string& how) {
+    return Error(ErrorCode::mismatch, fmt::format("{}: rank {} {}", describe(call), peer, how));
+  };
+  if (got.magic != wanted.magic || got.version != wanted.version) {
+    throw differs(
+        fmt::format("speaks version {} of the wire, this rank {}", got.version, wanted.version));
+  }
+  if (got.sequence != wanted.sequence) {
+    // It has made calls that this rank has not: no later call can meet its counterpart.
+    throw Error(ErrorCode::peer_failed, fmt::format("{}: rank {} is already at call {}",
+                                                    describe(call), peer, got.sequence));
+  }
+  if (got.kind == Kind::refusal) refused(call, peer, got, received + sizeof got);
+  const std::string how = difference(call, got);
+  throw differs(how.empty() ? "sent a message that is not its turn" : how);
+}
+
+}  // namespace cpdcomm::collective

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "collective/message.hpp"
+#include "cpdcomm/error.hpp"
+#include "schedule/schedule.hpp"
+
+namespace cpdcomm::collective {
+
+/// All that a message's header says.
+struct Envelope {
+  const Call& call;
+  std::uint8_t phase;
+  std::size_t segment;
+  int chunk;
+  const schedule::Message& message;
+  std::size_t body_bytes;
+};
+
+/// "allreduce 17": the call as error messages name it.
+std::string describe(const Call& call);
+
+void write_header(const Envelope& envelope, std::byte* to);
+void write_refusal(const Call& call, ErrorCode code, std::size_t reason_bytes, std::byte* to);
+
+/// Compares a received message with the one that was expected.
+/// @throws Error mismatch that says what differs and who sent it; a refusal's own code
+void check(const Envelope& expected, const std::byte* received);
+
+}  // namespace cpdcomm::collective

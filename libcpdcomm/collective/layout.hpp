@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "reduction/reduction.hpp"
+
+namespace cpdcomm::collective {
+
+/// Cuts the tensors of a call into chunks, and chunks into slices of at most so many bytes.
+///
+/// Tensors lie one after the other in a line of wire bytes; cuts fall on multiples of each tensor's
+/// alignment, so they change no bit. Every rank computes the same cuts.
+class Layout {
+ public:
+  /// Chunks of equal bytes.
+  /// @param parts  the most parts that a message of the call carries
+  static Layout balanced(const reduction::Reduction& reduction, int parts, int chunks,
+                         std::size_t segment_bytes);
+  /// Chunk c is tensor c.
+  static Layout by_tensor(const reduction::Reduction& reduction, std::size_t segment_bytes);
+
+  /// Slices of every chunk; short chunks have empty ones. At least one.
+  std::size_t segments() const { return segments_; }
+  /// The ranges of a slice, in the order of the tensors.
+  void slice(std::size_t chunk, std::size_t segment, std::vector<reduction::Range>& ranges) const;
+
+ private:
+  /// A place between two values: `index` values of `tensor` lie before it.
+  struct Cut {
+    std::size_t tensor;
+    std::size_t index;
+  };
+  struct Line {
+    std::size_t begin;  // byte where the tensor starts
+    std::size_t count;
+    std::size_t alignment;
+    std::size_t aligned_bytes;  // of `alignment` values
+  };
+
+  Layout(const reduction::Reduction& reduction, int parts, std::size_t segment_bytes);
+  Cut cut(std::size_t byte) const;
+  void count_segments();
+
+  std::vector<Line> lines_;
+  std::vector<std::size_t> chunk_begin_;  // bytes; one more than chunks
+  std::size_t bytes_ = 0;
+  std::size_t segment_bytes_;
+  std::size_t segments_ = 1;
+};
+
+}  // namespace cpdcomm::collective

@@ -1,0 +1,106 @@
+#include "collective/request.hpp"
+
+#include <fmt/format.h>
+
+namespace cpdcomm::collective {
+namespace {
+
+[[noreturn]] void invalid(const std::string& message) {
+  throw Error(ErrorCode::invalid_argument, message);
+}
+
+bool is_summable(DataType type) {
+  return type == DataType::fp32 || type == DataType::bf16 || type == DataType::fp16;
+}
+
+bool is_sum(ReduceOp op) { return op == ReduceOp::sum || op == ReduceOp::average; }
+
+void check_nodes(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
+  const auto nodes = static_cast<std::size_t>(options.emulate_nodes);
+  const std::size_t wanted = nodes == 1 ? 0 : nodes;
+  if (tensor.nodes.size() != wanted) {
+    invalid(fmt::format("tensor {} has {} emulated nodes' parts; emulate_nodes = {} takes {}",
+                        index, tensor.nodes.size(), options.emulate_nodes, wanted));
+  }
+  if (tensor.count == 0) return;
+  for (const void* node : tensor.nodes) {
+    if (node == nullptr) invalid(fmt::format("tensor {} has a null part", index));
+  }
+}
+
+void check_tensor(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
+  if (tensor.data == nullptr && tensor.count != 0) {
+    invalid(fmt::format("tensor {} has {} values and no memory", index, tensor.count));
+  }
+  if (tensor.wire && !tensor.wire->is_fp32() && !is_summed_as_float(tensor, options)) {
+    invalid(fmt::format(
+        "tensor {} is {} under '{}' and cannot travel as {}: a wire format is for "
+        "sum and avg of fp32, bf16 and fp16",
+        index, to_string(tensor.type), to_string(options.op), tensor.wire->to_string()));
+  }
+  check_nodes(tensor, index, options);
+  if (options.emulate_nodes > 1 && !is_summed_as_float(tensor, options)) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("node emulation is for sum and avg of fp32, bf16 and fp16; tensor {} "
+                            "is {} under '{}'",
+                            index, to_string(tensor.type), to_string(options.op)));
+  }
+}
+
+}  // namespace
+
+bool is_summed_as_float(const Tensor& tensor, const AllreduceOptions& options) {
+  return is_sum(options.op) && is_summable(tensor.type);
+}
+
+Format wire_of(const Tensor& tensor, const AllreduceOptions& options) {
+  return tensor.wire.value_or(options.wire);
+}
+
+bool is_scaled(const Tensor& tensor, const AllreduceOptions& options) {
+  return options.scaling.kind != Scaling::Kind::none && is_summed_as_float(tensor, options) &&
+         !wire_of(tensor, options).is_fp32() && tensor.count != 0;
+}
+
+void check_request(std::span<const Tensor> tensors, const AllreduceOptions& options, int ranks) {
+  // E = ceil(log2(max * W)) is worked out in 64 bits.
+  constexpr std::int64_t kMostParts = std::int64_t{1} << 31;
+  if (options.emulate_nodes < 1 ||
+      static_cast<std::int64_t>(options.emulate_nodes) * ranks > kMostParts) {
+    invalid(fmt::format("emulate_nodes is {}; allowed is 1 up to 2^31 parts in all",
+                        options.emulate_nodes));
+  }
+  if (options.scaling.group % 8 != 0) {
+    invalid(fmt::format("scaling 'aps:{}': the group is a multiple of 8", options.scaling.group));
+  }
+  if (options.timeout.count() < 0) {
+    invalid(fmt::format("timeout is {} ms; it cannot be negative", options.timeout.count()));
+  }
+  for (std::size_t i = 0; i < tensors.size(); ++i) check_tensor(tensors[i], i, options);
+}
+
+Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options,
+             Algorithm algorithm) {
+  Call call;
+  call.collective = Collective::allreduce;
+  Hash formats;
+  Hash rest;
+  rest.add(static_cast<std::uint64_t>(options.op));
+  rest.add(static_cast<std::uint64_t>(options.accumulate));
+  rest.add(static_cast<std::uint64_t>(algorithm));
+  rest.add(static_cast<std::uint64_t>(options.emulate_nodes));
+  rest.add(tensors.size());
+  for (const Tensor& tensor : tensors) {
+    const Format wire = wire_of(tensor, options);
+    call.values += tensor.count;
+    formats.add(static_cast<std::uint64_t>(wire.exp_bits() * 32 + wire.man_bits()));
+    formats.add(is_scaled(tensor, options) ? 1 + options.scaling.group : 0);
+    rest.add(tensor.count);
+    rest.add(static_cast<std::uint64_t>(tensor.type));
+  }
+  call.format_hash = formats.value();
+  call.options_hash = rest.value();
+  return call;
+}
+
+}  // namespace cpdcomm::collective

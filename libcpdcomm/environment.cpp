@@ -1,0 +1,128 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <string_view>
+#include <vector>
+
+#include "cpdcomm/error.hpp"
+#include "cpdcomm/options.hpp"
+
+extern char** environ;
+
+namespace cpdcomm {
+namespace {
+
+constexpr std::string_view kPrefix = "CPDCOMM_";
+
+/// Seconds as people write them ("60", "0.5") in milliseconds.
+std::chrono::milliseconds parse_seconds(std::string_view text) {
+  double seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error != std::errc{} || end != text.data() + text.size() || !(seconds > 0) || seconds > 1e9) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("'{}' is no time: a positive number of seconds is", text));
+  }
+  return std::chrono::milliseconds(std::max<long long>(1, static_cast<long long>(seconds * 1e3)));
+}
+
+bool parse_debug(std::string_view text) {
+  if (text == "info") return true;
+  if (text == "" || text == "off") return false;
+  throw Error(ErrorCode::invalid_argument, fmt::format("unknown '{}': known are off, info", text));
+}
+
+struct Settings {
+  AllreduceOptions options;
+  bool debug = false;
+};
+
+/// One row for each variable: the one place that knows its name.
+struct Variable {
+  std::string_view name;
+  void (*read)(std::string_view text, Settings& settings);
+};
+
+constexpr std::array kVariables = {
+    Variable{"CPDCOMM_WIRE",
+             [](std::string_view text, Settings& s) { s.options.wire = Format::parse(text); }},
+    Variable{"CPDCOMM_SCALING",
+             [](std::string_view text, Settings& s) { s.options.scaling = parse_scaling(text); }},
+    Variable{
+        "CPDCOMM_ACCUMULATE",
+        [](std::string_view text, Settings& s) { s.options.accumulate = parse_accumulate(text); }},
+    Variable{"CPDCOMM_ALGORITHM", [](std::string_view text,
+                                     Settings& s) { s.options.algorithm = parse_algorithm(text); }},
+    Variable{"CPDCOMM_TIMEOUT",
+             [](std::string_view text, Settings& s) { s.options.timeout = parse_seconds(text); }},
+    Variable{"CPDCOMM_DEBUG",
+             [](std::string_view text, Settings& s) { s.debug = parse_debug(text); }},
+};
+
+/// Levenshtein's distance: how many letters differ.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0u);
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0]++;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+void warn_unknown(std::string_view name) {
+  const auto nearest = std::min_element(kVariables.begin(), kVariables.end(),
+                                        [&](const Variable& a, const Variable& b) {
+                                          return distance(name, a.name) < distance(name, b.name);
+                                        });
+  fmt::print(stderr, "cpdcomm: unknown variable {}; did you mean {}?\n", name, nearest->name);
+}
+
+void read_variable(std::string_view name, std::string_view text, Settings& settings) {
+  const auto known = std::find_if(kVariables.begin(), kVariables.end(),
+                                  [&](const Variable& v) { return v.name == name; });
+  if (known == kVariables.end()) {
+    warn_unknown(name);
+    return;
+  }
+  try {
+    known->read(text, settings);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}: {}", name, error.what()));
+  }
+}
+
+Settings read_environment() {
+  Settings settings;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const std::size_t equals = text.find('=');
+    if (!text.starts_with(kPrefix) || equals == std::string_view::npos) continue;
+    read_variable(text.substr(0, equals), text.substr(equals + 1), settings);
+  }
+  if (settings.debug) {
+    const AllreduceOptions& o = settings.options;
+    fmt::print(
+        stderr, "cpdcomm: in force: wire={} scaling={} accumulate={} algorithm={} timeout={}\n",
+        o.wire.to_string(), to_string(o.scaling), to_string(o.accumulate), to_string(o.algorithm),
+        o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default");
+  }
+  return settings;
+}
+
+}  // namespace
+
+const AllreduceOptions& environment_options() {
+  static const Settings settings = read_environment();
+  return settings.options;
+}
+
+}  // namespace cpdcomm

@@ -1,0 +1,208 @@
+#include "reduction/plain.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "numerics/cast.hpp"
+
+namespace cpdcomm::reduction {
+namespace {
+
+/// FP16 or BF16 as stored: its bits are an eXmY code.
+template <int ExpBits, int ManBits>
+struct Half {
+  std::uint16_t code;
+  static constexpr numerics::FloatLayout layout{ExpBits, ManBits};
+  operator float() const { return numerics::decode_value(code, layout); }
+  static Half of(float value) {
+    return {static_cast<std::uint16_t>(numerics::encode_value(value, 0, layout, false))};
+  }
+};
+using Bf16 = Half<8, 7>;
+using Fp16 = Half<5, 10>;
+
+template <typename T>
+struct IsHalf : std::false_type {};
+template <int E, int M>
+struct IsHalf<Half<E, M>> : std::true_type {};
+
+template <typename F>
+void with_type(DataType type, F&& work) {
+  switch (type) {
+    case DataType::fp32:
+      return work(float{});
+    case DataType::bf16:
+      return work(Bf16{});
+    case DataType::fp16:
+      return work(Fp16{});
+    case DataType::fp64:
+      return work(double{});
+    case DataType::int8:
+      return work(std::int8_t{});
+    case DataType::uint8:
+      return work(std::uint8_t{});
+    case DataType::int16:
+      return work(std::int16_t{});
+    case DataType::int32:
+      return work(std::int32_t{});
+    case DataType::int64:
+      return work(std::int64_t{});
+  }
+}
+
+/// Integers wrap on overflow, as MPI's and torch's do; unsigned arithmetic makes that defined.
+template <std::integral T>
+T combine(ReduceOp op, T a, T b) {
+  using Wide = std::uint64_t;
+  switch (op) {
+    case ReduceOp::sum:
+      return static_cast<T>(static_cast<Wide>(a) + static_cast<Wide>(b));
+    case ReduceOp::product:
+      return static_cast<T>(static_cast<Wide>(a) * static_cast<Wide>(b));
+    case ReduceOp::min:
+      return b < a ? b : a;
+    case ReduceOp::max:
+      return a < b ? b : a;
+    case ReduceOp::bit_and:
+      return static_cast<T>(a & b);
+    case ReduceOp::bit_or:
+      return static_cast<T>(a | b);
+    default:
+      return static_cast<T>(a ^ b);
+  }
+}
+
+/// NaN wins minimum and maximum, so that none is lost.
+template <std::floating_point T>
+T combine(ReduceOp op, T a, T b) {
+  switch (op) {
+    case ReduceOp::product:
+      return a * b;
+    case ReduceOp::min:
+      return std::isnan(a) || a < b ? a : b;
+    case ReduceOp::max:
+      return std::isnan(a) || a > b ? a : b;
+    default:
+      return a + b;
+  }
+}
+
+template <typename T>
+T combine_any(ReduceOp op, T a, T b) {
+  if constexpr (IsHalf<T>::value) {
+    return T::of(combine<float>(op, a, b));
+  } else {
+    return combine<T>(op, a, b);
+  }
+}
+
+template <typename T>
+T divide(T value, int ranks) {
+  if constexpr (IsHalf<T>::value) {
+    return T::of(static_cast<float>(value) / static_cast<float>(ranks));
+  } else {
+    return static_cast<T>(value / static_cast<T>(ranks));
+  }
+}
+
+template <typename T>
+T load(const std::byte* from, std::size_t index) {
+  T value;
+  std::memcpy(&value, from + index * sizeof(T), sizeof(T));
+  return value;
+}
+
+/// `out` becomes out op in, element by element; neither need be aligned.
+template <typename T>
+void combine_all(ReduceOp op, std::byte* out, const std::byte* in, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const T value = combine_any<T>(op, load<T>(out, i), load<T>(in, i));
+    std::memcpy(out + i * sizeof(T), &value, sizeof(T));
+  }
+}
+
+bool is_float(DataType type) {
+  return type == DataType::fp32 || type == DataType::fp64 || type == DataType::bf16 ||
+         type == DataType::fp16;
+}
+
+void check_operator(ReduceOp op, DataType type) {
+  const bool bitwise = op == ReduceOp::bit_and || op == ReduceOp::bit_or || op == ReduceOp::bit_xor;
+  if ((is_float(type) && bitwise) || (!is_float(type) && op == ReduceOp::average)) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("'{}' is not defined for {}: floats take sum, avg, product, min and "
+                            "max, integers sum, product, min, max, band, bor and bxor",
+                            cpdcomm::to_string(op), cpdcomm::to_string(type)));
+  }
+}
+
+}  // namespace
+
+Plain::Plain(std::vector<PlainTensor> tensors, ReduceOp op, int ranks)
+    : tensors_(std::move(tensors)), op_(op), ranks_(ranks) {
+  for (const PlainTensor& tensor : tensors_) check_operator(op, tensor.type);
+}
+
+const std::byte* Plain::own_part(const Range& range) const {
+  const PlainTensor& tensor = tensors_[range.tensor];
+  return static_cast<const std::byte*>(tensor.source) + range.first * size_of(tensor.type);
+}
+
+void Plain::encode_part(Slice slice, std::byte* out) {
+  for (const Range& range : slice) {
+    const std::size_t size = bytes(range.tensor, range.count, schedule::Payload::part, 1);
+    std::memcpy(out, own_part(range), size);
+    out += size;
+  }
+}
+
+void Plain::join(Slice slice, std::span<const Input> inputs, std::size_t own_after,
+                 schedule::Payload payload, std::byte* out) {
+  std::size_t offset = 0;
+  for (const Range& range : slice) {
+    const std::size_t size = bytes(range.tensor, range.count, payload, 1);
+    bool begun = false;
+    const auto enter = [&](const std::byte* from) {
+      if (begun) {
+        with_type(tensors_[range.tensor].type, [&](auto zero) {
+          combine_all<decltype(zero)>(op_, out + offset, from, range.count);
+        });
+      } else {
+        std::memcpy(out + offset, from, size);
+        begun = true;
+      }
+    };
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (i == own_after) enter(own_part(range));
+      enter(inputs[i].bytes + offset);
+    }
+    if (own_after == inputs.size()) enter(own_part(range));
+    offset += size;
+  }
+}
+
+void Plain::deliver(Slice slice, const std::byte* result) {
+  for (const Range& range : slice) {
+    const PlainTensor& tensor = tensors_[range.tensor];
+    const std::size_t width = size_of(tensor.type);
+    auto* destination = static_cast<std::byte*>(tensor.destination) + range.first * width;
+    std::memcpy(destination, result, range.count * width);
+    if (op_ == ReduceOp::average) {
+      with_type(tensor.type, [&](auto zero) {
+        using T = decltype(zero);
+        for (std::size_t i = 0; i < range.count; ++i) {
+          const T value = divide(load<T>(destination, i), ranks_);
+          std::memcpy(destination + i * sizeof(T), &value, sizeof(T));
+        }
+      });
+    }
+    result += range.count * width;
+  }
+}
+
+}  // namespace cpdcomm::reduction

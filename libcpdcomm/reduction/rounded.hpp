@@ -1,0 +1,18 @@
+#pragma once
+
+#include "reduction/float_reduction.hpp"
+
+namespace cpdcomm::reduction {
+
+/// Partial sums in the wire format: res = Q(res + g) after every addition (CPD's normal sum).
+class Rounded final : public FloatReduction {
+ public:
+  using FloatReduction::FloatReduction;
+
+ protected:
+  void add(PartialSum& to, const float* part, std::size_t count, const Cast& cast) const override;
+  void join(PartialSum& to, const PartialSum& later, std::size_t count,
+            const Cast& cast) const override;
+};
+
+}  // namespace cpdcomm::reduction

@@ -1,0 +1,48 @@
+#include "transport/module.hpp"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <map>
+#include <mutex>
+
+#include "cpdcomm/error.hpp"
+
+namespace cpdcomm::transport {
+namespace {
+
+std::string folder_of_this_library() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&load_module), &info) == 0) return ".";
+  const std::string path = info.dli_fname;
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash);
+}
+
+Module& open_library(const std::string& name) {
+  const std::string path = fmt::format("{}/libcpdcomm_{}.so", folder_of_this_library(), name);
+  // Global, because MPI loads plug-ins that look for its symbols.
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (library == nullptr) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("the transport '{}' cannot be loaded: {}", name, dlerror()));
+  }
+  void* symbol = dlsym(library, kLoadModule);
+  if (symbol == nullptr) {
+    throw Error(ErrorCode::unsupported, fmt::format("{} is no transport of cpdcomm", path));
+  }
+  return *reinterpret_cast<LoadModule*>(symbol)();
+}
+
+}  // namespace
+
+Module& load_module(const std::string& name) {
+  static std::mutex mutex;
+  static std::map<std::string, Module*> loaded;
+  const std::lock_guard lock(mutex);
+  Module*& module = loaded[name];
+  if (module == nullptr) module = &open_library(name);
+  return *module;
+}
+
+}  // namespace cpdcomm::transport

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "cpdcomm/export.hpp"
+#include "transport/transport.hpp"
+
+namespace cpdcomm::transport {
+
+/// A network that is loaded when asked for, so that a machine without it still has the rest.
+class Module {
+ public:
+  virtual ~Module() = default;
+
+  /// This process among all that the launcher started.
+  virtual int world_rank() const = 0;
+  virtual int world_size() const = 0;
+
+  /// Connects some of the world's ranks; only they call, all with the same list and tag.
+  /// @param ranks  in the order of the new group
+  /// @param tag    tells groups apart that are made at the same time
+  virtual std::unique_ptr<Transport> open(std::span<const int> ranks, int tag) = 0;
+
+  /// Ends the network at the end of the process, unless a transport was abandoned.
+  /// @param clean  false when this process ends because of an error: then peers are not waited for
+  virtual void shutdown(bool clean) = 0;
+};
+
+/// The C function that a module's library exports.
+using LoadModule = Module*();
+inline constexpr const char* kLoadModule = "cpdcomm_transport_module";
+
+/// Loads the module `name` ("mpi") from beside the library, once.
+/// @throws Error unsupported that says what is missing
+CPDCOMM_API Module& load_module(const std::string& name);
+
+}  // namespace cpdcomm::transport

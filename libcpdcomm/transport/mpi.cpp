@@ -1,0 +1,184 @@
+#include "cpdcomm/mpi.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <mutex>
+#include <vector>
+
+#include "transport/module.hpp"
+#include "transport/slots.hpp"
+#include "transport/transport.hpp"
+
+namespace cpdcomm::transport {
+namespace {
+
+/// Once set, MPI_Finalize and MPI_Comm_free are not called any more: they would wait for peers.
+std::atomic<bool> abandoned{false};
+
+void check(int code, const char* what) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  throw Error(ErrorCode::peer_failed, fmt::format("{}: {}", what, text));
+}
+
+/// Where MPI allows one thread at a time, all our threads take turns.
+std::unique_lock<std::mutex> turn() {
+  static std::mutex mutex;
+  static const bool needed = [] {
+    int level = MPI_THREAD_SINGLE;
+    MPI_Query_thread(&level);
+    return level < MPI_THREAD_MULTIPLE;
+  }();
+  return needed ? std::unique_lock(mutex) : std::unique_lock<std::mutex>();
+}
+
+bool is_up() {
+  int initialized = 0;
+  int finalized = 0;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  return initialized != 0 && finalized == 0;
+}
+
+class MpiTransport final : public Transport {
+ public:
+  /// Takes over `comm`.
+  explicit MpiTransport(MPI_Comm comm) : comm_(comm) {
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(comm_, &rank_);
+    MPI_Comm_size(comm_, &size_);
+  }
+  ~MpiTransport() override {
+    if (abandoned || !is_up()) return;
+    const auto lock = turn();
+    MPI_Comm_free(&comm_);
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  std::string name() const override { return "mpi"; }
+
+  Request receive(int peer, int channel, std::span<std::byte> room) override {
+    const auto lock = turn();
+    MPI_Request request = MPI_REQUEST_NULL;
+    check(MPI_Irecv(room.data(), static_cast<int>(room.size()), MPI_BYTE, peer, channel, comm_,
+                    &request),
+          "MPI_Irecv");
+    return requests_.add(request);
+  }
+
+  bool done(Request request) override {
+    const auto lock = turn();
+    int flag = 0;
+    check(MPI_Test(&requests_[request], &flag, MPI_STATUS_IGNORE), "MPI_Test");
+    if (flag != 0) requests_.remove(request);
+    return flag != 0;
+  }
+
+  bool cancel(Request request) override {
+    if (abandoned || !is_up()) return false;
+    const auto lock = turn();
+    if (MPI_Cancel(&requests_[request]) != MPI_SUCCESS ||
+        MPI_Wait(&requests_[request], MPI_STATUS_IGNORE) != MPI_SUCCESS) {
+      return false;
+    }
+    requests_.remove(request);
+    return true;
+  }
+
+  void abandon() override { abandoned = true; }
+
+ private:
+  Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
+    const auto lock = turn();
+    MPI_Request request = MPI_REQUEST_NULL;
+    check(MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, peer, channel, comm_,
+                    &request),
+          "MPI_Isend");
+    return requests_.add(request);
+  }
+
+  MPI_Comm comm_;
+  int rank_ = 0;
+  int size_ = 1;
+  Slots<MPI_Request> requests_;
+};
+
+/// MPI as a module: the process is one of those that mpirun or srun started.
+class MpiModule final : public Module {
+ public:
+  MpiModule() {
+    int initialized = 0;
+    MPI_Initialized(&initialized);
+    if (initialized == 0) {
+      int level = MPI_THREAD_SINGLE;
+      check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level), "MPI_Init_thread");
+      started_ = true;
+    }
+    require_threads();
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+    MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  }
+
+  int world_rank() const override { return rank_; }
+  int world_size() const override { return size_; }
+
+  std::unique_ptr<Transport> open(std::span<const int> ranks, int tag) override {
+    const auto lock = turn();
+    MPI_Group world = MPI_GROUP_NULL;
+    MPI_Group group = MPI_GROUP_NULL;
+    MPI_Comm comm = MPI_COMM_NULL;
+    check(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
+    check(MPI_Group_incl(world, static_cast<int>(ranks.size()), ranks.data(), &group),
+          "MPI_Group_incl");
+    check(MPI_Comm_create_group(MPI_COMM_WORLD, group, tag, &comm), "MPI_Comm_create_group");
+    MPI_Group_free(&group);
+    MPI_Group_free(&world);
+    return std::make_unique<MpiTransport>(comm);
+  }
+
+  void shutdown(bool clean) override {
+    if (started_ && clean && !abandoned && is_up()) MPI_Finalize();
+  }
+
+ private:
+  /// Operations run on a thread of their own, beside the user's.
+  static void require_threads() {
+    int level = MPI_THREAD_SINGLE;
+    MPI_Query_thread(&level);
+    if (level >= MPI_THREAD_SERIALIZED) return;
+    throw Error(ErrorCode::unsupported,
+                "MPI was initialised without thread support (MPI_THREAD_SERIALIZED or "
+                "MPI_THREAD_MULTIPLE is needed): initialise it with MPI_Init_thread, or import "
+                "cpdcomm first");
+  }
+
+  bool started_ = false;
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+}  // namespace
+}  // namespace cpdcomm::transport
+
+namespace cpdcomm {
+
+Communicator make_mpi_communicator(MPI_Comm comm, const CommunicatorOptions& options) {
+  if (!transport::is_up()) {
+    throw Error(ErrorCode::invalid_argument, "MPI is not initialised, or finalised already");
+  }
+  MPI_Comm duplicate = MPI_COMM_NULL;
+  transport::check(MPI_Comm_dup(comm, &duplicate), "MPI_Comm_dup");
+  return Communicator(std::make_unique<transport::MpiTransport>(duplicate), options);
+}
+
+}  // namespace cpdcomm
+
+extern "C" CPDCOMM_API cpdcomm::transport::Module* cpdcomm_transport_module() {
+  // Never destroyed: at the end of the process MPI may be gone before static objects are.
+  static auto* const module = new cpdcomm::transport::MpiModule;
+  return module;
+}
