@@ -96,6 +96,9 @@ class CPDCOMM_API Communicator {
   /// are in; they throw Error mismatch with `reason`. For callers that check arguments themselves.
   void refuse(const std::string& reason);
 
+  /// Ends the call that another thread is in with Error peer_failed; the communicator is then dead.
+  void abort();
+
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;

@@ -138,6 +138,8 @@ class Communicator::Impl {
     engine_.refuse(call, ErrorCode::invalid_argument, reason);
   }
 
+  void abort() { engine_.abort(); }
+
  private:
   /// What the phases of one call share.
   struct Run {
@@ -343,6 +345,7 @@ void Communicator::allgather(std::span<const std::byte> mine, std::span<std::byt
 }
 void Communicator::barrier() { impl_->barrier(); }
 void Communicator::refuse(const std::string& reason) { impl_->refuse(reason); }
+void Communicator::abort() { impl_->abort(); }
 
 std::vector<Communicator> make_thread_communicators(int ranks, const CommunicatorOptions& options) {
   std::vector<Communicator> communicators;

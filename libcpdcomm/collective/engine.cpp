@@ -86,6 +86,9 @@ void Engine::run(const Operation& operation, Times& times) {
         backoff.reset();
         continue;
       }
+      if (aborted_) {
+        throw Error(ErrorCode::peer_failed, describe(operation.call) + " was aborted by this rank");
+      }
       if (!backoff.idling()) idle_since = Clock::now();
       backoff.idle();
       if (backoff.time_to_look() && Clock::now() > operation.deadline) {

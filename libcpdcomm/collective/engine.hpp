@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -53,6 +54,9 @@ class Engine {
   /// Tells every peer that this rank does not take part in a call.
   void refuse(const Call& call, ErrorCode code, const std::string& reason);
 
+  /// From any thread: the run under way, and every later one, ends with Error peer_failed.
+  void abort() { aborted_ = true; }
+
  private:
   static constexpr std::size_t kLanes = 4;
 
@@ -83,6 +87,7 @@ class Engine {
   BufferPool pool_;
   std::map<std::pair<int, int>, std::unique_ptr<Inbox>> inboxes_;  // by peer and channel
   std::vector<Lane> lanes_;
+  std::atomic<bool> aborted_{false};
   Outbox orphans_;  // sent in calls that failed
 
   // Scratch.

@@ -34,15 +34,32 @@ Module& open_library(const std::string& name) {
   return *reinterpret_cast<LoadModule*>(symbol)();
 }
 
+/// The modules that are loaded, and the lock that guards them.
+struct Loaded {
+  std::mutex mutex;
+  std::map<std::string, Module*> modules;
+};
+
+Loaded& loaded() {
+  static Loaded all;
+  return all;
+}
+
 }  // namespace
 
 Module& load_module(const std::string& name) {
-  static std::mutex mutex;
-  static std::map<std::string, Module*> loaded;
-  const std::lock_guard lock(mutex);
-  Module*& module = loaded[name];
+  Loaded& all = loaded();
+  const std::lock_guard lock(all.mutex);
+  Module*& module = all.modules[name];
   if (module == nullptr) module = &open_library(name);
   return *module;
+}
+
+bool is_loaded(const std::string& name) {
+  Loaded& all = loaded();
+  const std::lock_guard lock(all.mutex);
+  const auto found = all.modules.find(name);
+  return found != all.modules.end() && found->second != nullptr;
 }
 
 }  // namespace cpdcomm::transport

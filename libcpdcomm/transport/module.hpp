@@ -36,4 +36,7 @@ inline constexpr const char* kLoadModule = "cpdcomm_transport_module";
 /// @throws Error unsupported that says what is missing
 CPDCOMM_API Module& load_module(const std::string& name);
 
+/// Whether load_module(name) has succeeded in this process.
+CPDCOMM_API bool is_loaded(const std::string& name);
+
 }  // namespace cpdcomm::transport

@@ -1,0 +1,62 @@
+"""All-reduce of low-precision gradients: few bits on the wire, for real.
+
+Importing the package registers the ``torch.distributed`` backend ``"cpd"`` for CPU tensors and,
+under mpirun or srun, fills in RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT where they are unset::
+
+    import torch
+    import torch.distributed as dist
+    import cpdcomm
+
+    dist.init_process_group("cpd")
+    gradients = [torch.randn(1000), torch.randn(10)]
+    report = cpdcomm.all_reduce(gradients, wire="e4m3")
+    print(report.wire_bytes, report.logical_bytes)
+
+Defaults lose no precision: compression is asked for, by the call, by the group's ``Options`` or by
+``CPDCOMM_*`` variables.
+"""
+
+from __future__ import annotations
+
+import torch  # noqa: F401  its libraries must be there before the extension's are
+
+from . import _C, _launch, errors
+from ._backend import register as _register
+from ._backend import stats
+from ._collective import all_reduce
+from ._options import Options
+from ._tensor_ops import decode, encode, float_quantize, quantize
+from .errors import (
+    Error,
+    InvalidArgumentError,
+    MismatchError,
+    PeerFailedError,
+    TimeoutError,
+    UnsupportedError,
+)
+from .node_emulator import NodeEmulator
+
+__version__ = _C.__version__
+Report = _C.Report
+
+__all__ = [
+    "Error",
+    "InvalidArgumentError",
+    "MismatchError",
+    "NodeEmulator",
+    "Options",
+    "PeerFailedError",
+    "Report",
+    "TimeoutError",
+    "UnsupportedError",
+    "all_reduce",
+    "decode",
+    "encode",
+    "errors",
+    "float_quantize",
+    "quantize",
+    "stats",
+]
+
+_register()
+_launch.fill_in_environment()

@@ -1,0 +1,115 @@
+"""Node emulation: few ranks stand for many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import Module, Parameter
+
+from . import _C
+from ._backend import backend_of, backend_of_one
+from ._collective import _options, check_tensor, or_refuse
+from .errors import InvalidArgumentError
+
+
+class NodeEmulator:
+    """R ranks that sum as R x N would: the gradients of N micro-batches on each stand for N nodes.
+
+    The N parts of a rank join in their order by the same casts and additions as those of ranks on
+    other hosts, then the ranks' partial sums do; all share one exponent per tensor. The N gradients
+    are kept until then, so memory grows by N times the model. ::
+
+        emulator = cpdcomm.NodeEmulator(model, nodes=8, wire="e4m3")
+        for micro_batch in micro_batches:            # 8 of them
+            with model.no_sync():                    # where model is DistributedDataParallel
+                loss(model(micro_batch)).backward()
+            emulator.add()
+        report = emulator.reduce()                   # model's gradients are the sum now
+        optimizer.step()
+
+    Without a process group it works for one process alone.
+
+    Args:
+        model: a module, or its parameters. Those that need no gradient are skipped; a gradient that
+            is missing in a micro-batch counts as zero.
+        nodes: N, at least 1. With 1 nothing is emulated.
+        wire, scaling, accumulate, algorithm, op, group: as in :func:`cpdcomm.all_reduce`; ``"avg"``
+            divides by ranks times nodes.
+    """
+
+    def __init__(
+        self,
+        model: Module | Iterable[Parameter],
+        nodes: int,
+        *,
+        wire: str | None = None,
+        scaling: str | None = None,
+        accumulate: str = "wide",
+        algorithm: str = "automatic",
+        op: str = "sum",
+        group: dist.ProcessGroup | None = None,
+    ) -> None:
+        if nodes < 1:
+            raise InvalidArgumentError(f"nodes is {nodes}; at least 1 is allowed")
+        parameters = model.parameters() if isinstance(model, Module) else model
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.nodes = nodes
+        alone = group is None and not dist.is_initialized()
+        self._backend = backend_of_one() if alone else backend_of(group)
+        self._options: _C.AllreduceOptions = _options(
+            self._backend, wire, scaling, accumulate, algorithm, op
+        )
+        self._options.emulate_nodes = nodes
+        self._parts: list[list[Tensor]] = []
+
+    def add(self) -> None:
+        """Takes the parameters' gradients as the next node's part; ``.grad`` is None afterwards.
+
+        Raises:
+            ValueError: all nodes have their part already.
+            TypeError: a gradient is not float32, bfloat16 or float16.
+        """
+        if len(self._parts) == self.nodes:
+            raise InvalidArgumentError(
+                f"all {self.nodes} nodes have their part: call reduce() before the next add()"
+            )
+        self._parts.append([self._take(i, p) for i, p in enumerate(self.parameters)])
+
+    def reduce(self) -> _C.Report:
+        """Sums the parts of all nodes on all ranks into the parameters' ``.grad``.
+
+        Returns:
+            The report of the all-reduce.
+
+        Raises:
+            ValueError: some node has no part yet. The peers get a MismatchError.
+            MismatchError, TimeoutError, PeerFailedError: as :func:`cpdcomm.all_reduce`.
+        """
+        or_refuse(self._backend, self._check_complete)
+        parts, self._parts = self._parts, []
+        by_tensor = [list(of_tensor) for of_tensor in zip(*parts, strict=True)]
+        # Where a value's result is written its parts have been read: the first part's memory serves.
+        sums = parts[0]
+        report = self._backend.all_reduce(sums, [], by_tensor if self.nodes > 1 else [],
+                                          self._options)  # fmt: skip
+        for parameter, total in zip(self.parameters, sums, strict=True):
+            parameter.grad = total
+        return report
+
+    def _check_complete(self) -> None:
+        if len(self._parts) != self.nodes:
+            raise InvalidArgumentError(
+                f"{len(self._parts)} of {self.nodes} nodes have their part: call add() after the "
+                "backward pass of every micro-batch"
+            )
+
+    @staticmethod
+    def _take(index: int, parameter: Parameter) -> Tensor:
+        gradient, parameter.grad = parameter.grad, None
+        if gradient is None:
+            return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
+        check_tensor(gradient, f"the gradient of parameter {index}")
+        return gradient.detach().contiguous()

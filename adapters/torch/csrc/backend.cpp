@@ -1,0 +1,344 @@
+#include "backend.hpp"
+
+#include <pybind11/pybind11.h>
+
+#include <future>
+#include <set>
+
+#include "tensors.hpp"
+
+namespace cpdcomm::torch_adapter {
+namespace {
+
+using c10d::OpType;
+
+/// torch's operator for tensors of one type. Of bools, sums and products are "or" and "and".
+ReduceOp op_of(const c10d::ReduceOp& op, bool is_bool) {
+  switch (static_cast<c10d::ReduceOp::RedOpType>(op)) {
+    case c10d::ReduceOp::SUM:
+      return is_bool ? ReduceOp::max : ReduceOp::sum;
+    case c10d::ReduceOp::PRODUCT:
+      return is_bool ? ReduceOp::min : ReduceOp::product;
+    case c10d::ReduceOp::AVG:
+      return ReduceOp::average;
+    case c10d::ReduceOp::MIN:
+      return ReduceOp::min;
+    case c10d::ReduceOp::MAX:
+      return ReduceOp::max;
+    case c10d::ReduceOp::BAND:
+      return ReduceOp::bit_and;
+    case c10d::ReduceOp::BOR:
+      return ReduceOp::bit_or;
+    case c10d::ReduceOp::BXOR:
+      return ReduceOp::bit_xor;
+    default:
+      throw Error(ErrorCode::unsupported,
+                  "backend cpd reduces with SUM, AVG, PRODUCT, MIN, MAX, BAND, BOR and BXOR");
+  }
+}
+
+void check_one(const std::vector<at::Tensor>& tensors, const char* what) {
+  if (tensors.size() == 1) return;
+  throw Error(ErrorCode::invalid_argument, std::string(what) + " takes one tensor a call, not " +
+                                               std::to_string(tensors.size()));
+}
+
+std::vector<Tensor> tensors_of(const Contiguous& dense) {
+  std::vector<Tensor> tensors;
+  for (std::size_t i = 0; i < dense.size(); ++i) {
+    tensors.push_back({.data = dense[i].data_ptr(),
+                       .count = static_cast<std::size_t>(dense[i].numel()),
+                       .type = data_type_of(dense[i])});
+  }
+  return tensors;
+}
+
+void check_all_cpu(const std::vector<at::Tensor>& tensors) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    check_cpu(tensors[i], "tensor " + std::to_string(i));
+  }
+}
+
+void check_gathered(const std::vector<std::vector<at::Tensor>>& outputs,
+                    const std::vector<at::Tensor>& inputs, int ranks) {
+  check_one(inputs, "allgather");
+  check_all_cpu(inputs);
+  if (outputs.size() != 1 || outputs[0].size() != static_cast<std::size_t>(ranks)) {
+    throw Error(ErrorCode::invalid_argument,
+                "allgather needs " + std::to_string(ranks) + " output tensors, one for each rank");
+  }
+  check_all_cpu(outputs[0]);
+  for (const at::Tensor& place : outputs[0]) {
+    if (place.numel() != inputs[0].numel() || place.scalar_type() != inputs[0].scalar_type()) {
+      throw Error(ErrorCode::invalid_argument,
+                  "allgather's outputs must have the input's size and dtype");
+    }
+  }
+}
+
+void check_gathered(const at::Tensor& output, const at::Tensor& input, int ranks) {
+  check_all_cpu({output, input});
+  if (output.numel() == input.numel() * ranks && output.scalar_type() == input.scalar_type())
+    return;
+  throw Error(ErrorCode::invalid_argument, "all_gather_into_tensor's output must have " +
+                                               std::to_string(ranks) +
+                                               " times the input's values, in its dtype");
+}
+
+/// The groups of this process; torch keeps them, so Python cannot count them.
+struct Live {
+  std::mutex mutex;
+  std::set<Backend*> backends;
+};
+
+Live& live() {
+  static auto* const all = new Live;  // outlives every group
+  return *all;
+}
+
+}  // namespace
+
+Work::Work(int rank, OpType type, std::vector<at::Tensor> outputs)
+    : c10d::Work(rank, type),
+      outputs_(std::move(outputs)),
+      future_(
+          c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()))) {
+}
+
+void Work::succeed() {
+  finish();
+  future_->markCompleted(c10::IValue(outputs_));
+}
+
+void Work::fail(std::exception_ptr error) {
+  finish(error);
+  future_->setError(error);
+}
+
+Backend::Backend(Communicator communicator, const AllreduceOptions& defaults)
+    : c10d::Backend(communicator.rank(), communicator.size()),
+      communicator_(std::make_unique<Communicator>(std::move(communicator))),
+      defaults_(defaults),
+      thread_([this] { serve(); }) {
+  const std::lock_guard lock(live().mutex);
+  live().backends.insert(this);
+}
+
+Backend::~Backend() {
+  // A job's callbacks may want the interpreter, which must not wait for them while it is held.
+  std::optional<pybind11::gil_scoped_release> released;
+  if (Py_IsInitialized() != 0 && PyGILState_Check() != 0) released.emplace();
+  {
+    const std::lock_guard lock(live().mutex);
+    live().backends.erase(this);
+  }
+  shutdown();
+}
+
+void Backend::shutdown_all(bool clean) {
+  const std::lock_guard lock(live().mutex);
+  for (Backend* backend : live().backends) {
+    if (!clean) backend->abort();
+    backend->shutdown();
+  }
+}
+
+void Backend::shutdown() {
+  std::call_once(closed_, [this] {
+    {
+      const std::lock_guard lock(mutex_);
+      closing_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+    communicator_.reset();
+  });
+}
+
+void Backend::abort() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return;
+  }
+  communicator_->abort();
+}
+
+void Backend::serve() {
+  while (true) {
+    Job job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      job = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    job();
+  }
+}
+
+void Backend::enqueue(Job job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) {
+      throw Error(ErrorCode::peer_failed, "this process group has been shut down");
+    }
+    queue_.push_back(std::move(job));
+    ++sequence_;
+  }
+  wake_.notify_all();
+}
+
+std::uint64_t Backend::getSequenceNumberForGroup() {
+  const std::lock_guard lock(mutex_);
+  return sequence_;
+}
+
+Stats Backend::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void Backend::count(const Report& report) {
+  const std::lock_guard lock(mutex_);
+  ++stats_.calls;
+  stats_.wire_bytes += report.wire_bytes;
+  stats_.logical_bytes += report.logical_bytes;
+}
+
+/// What `check` throws is this rank's own fault; the peers learn of it.
+template <typename Check>
+void Backend::validate(Check&& check) {
+  try {
+    check();
+  } catch (const Error& error) {
+    refuse(error.what());
+    throw;
+  }
+}
+
+/// `job` runs on the group's thread; what it throws reaches whoever waits for the work.
+c10::intrusive_ptr<Work> Backend::start(OpType type, std::vector<at::Tensor> outputs, Job job) {
+  auto work = c10::make_intrusive<Work>(getRank(), type, std::move(outputs));
+  enqueue([work, job = std::move(job)] {
+    try {
+      job();
+    } catch (...) {
+      work->fail(std::current_exception());
+      return;
+    }
+    work->succeed();
+  });
+  return work;
+}
+
+c10::intrusive_ptr<Work> Backend::reduce(OpType type, std::vector<at::Tensor> tensors,
+                                         const c10d::ReduceOp& op) {
+  AllreduceOptions options = defaults_;
+  validate([&] {
+    check_all_cpu(tensors);
+    bool is_bool = !tensors.empty();
+    for (const at::Tensor& tensor : tensors) {
+      is_bool = is_bool && tensor.scalar_type() == at::kBool;
+      static_cast<void>(data_type_of(tensor));
+    }
+    options.op = op_of(op, is_bool);
+  });
+  return start(type, tensors, [this, tensors, options] {
+    const Contiguous dense(tensors);
+    count(communicator_->allreduce(tensors_of(dense), options));
+    dense.copy_back();
+  });
+}
+
+c10::intrusive_ptr<c10d::Work> Backend::allreduce(std::vector<at::Tensor>& tensors,
+                                                  const c10d::AllreduceOptions& options) {
+  validate([&] { check_one(tensors, "allreduce"); });
+  return reduce(OpType::ALLREDUCE, tensors, options.reduceOp);
+}
+
+c10::intrusive_ptr<c10d::Work> Backend::allreduce_coalesced(
+    std::vector<at::Tensor>& tensors, const c10d::AllreduceCoalescedOptions& options) {
+  return reduce(OpType::ALLREDUCE_COALESCED, tensors, options.reduceOp);
+}
+
+c10::intrusive_ptr<c10d::Work> Backend::broadcast(std::vector<at::Tensor>& tensors,
+                                                  const c10d::BroadcastOptions& options) {
+  validate([&] {
+    check_one(tensors, "broadcast");
+    check_all_cpu(tensors);
+  });
+  const int root = static_cast<int>(options.rootRank);
+  return start(OpType::BROADCAST, tensors, [this, tensors, root] {
+    const Contiguous dense(tensors);
+    communicator_->broadcast(bytes_of(dense[0]), root);
+    dense.copy_back();
+  });
+}
+
+c10::intrusive_ptr<c10d::Work> Backend::allgather(std::vector<std::vector<at::Tensor>>& outputs,
+                                                  std::vector<at::Tensor>& inputs,
+                                                  const c10d::AllgatherOptions& /*options*/) {
+  validate([&] { check_gathered(outputs, inputs, getSize()); });
+  const std::vector<at::Tensor> places = outputs[0];
+  const at::Tensor input = inputs[0];
+  return start(OpType::ALLGATHER, places, [this, places, input] {
+    const at::NoGradGuard no_grad;
+    const at::Tensor mine = input.detach().contiguous();
+    const at::Tensor all = at::empty({getSize(), mine.numel()}, mine.options());
+    communicator_->allgather(bytes_of(mine), bytes_of(all));
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      places[i].detach().copy_(all[static_cast<std::int64_t>(i)].view(places[i].sizes()));
+    }
+  });
+}
+
+c10::intrusive_ptr<c10d::Work> Backend::_allgather_base(at::Tensor& output, at::Tensor& input,
+                                                        const c10d::AllgatherOptions& /*options*/) {
+  validate([&] { check_gathered(output, input, getSize()); });
+  const at::Tensor from = input;
+  const std::vector<at::Tensor> to = {output};
+  return start(OpType::_ALLGATHER_BASE, to, [this, from, to] {
+    const Contiguous dense(to);
+    communicator_->allgather(bytes_of(from.detach().contiguous()), bytes_of(dense[0]));
+    dense.copy_back();
+  });
+}
+
+c10::intrusive_ptr<c10d::Work> Backend::barrier(const c10d::BarrierOptions& /*options*/) {
+  return start(OpType::BARRIER, {}, [this] { communicator_->barrier(); });
+}
+
+Report Backend::all_reduce(ExplicitCall call) {
+  validate([&] { check_all_cpu(call.tensors); });
+  std::promise<Report> done;
+  enqueue([&] {
+    try {
+      const Contiguous dense(call.tensors);
+      std::vector<Tensor> tensors = tensors_of(dense);
+      std::vector<Contiguous> parts;
+      std::vector<std::vector<const void*>> nodes(call.nodes.size());
+      for (std::size_t i = 0; i < call.nodes.size(); ++i) {
+        parts.emplace_back(call.nodes[i]);
+        for (std::size_t n = 0; n < parts[i].size(); ++n) {
+          nodes[i].push_back(parts[i][n].data_ptr());
+        }
+        tensors[i].nodes = nodes[i];
+      }
+      for (std::size_t i = 0; i < call.wires.size(); ++i) tensors[i].wire = call.wires[i];
+      const Report report = communicator_->allreduce(tensors, call.options);
+      count(report);
+      dense.copy_back();
+      done.set_value(report);
+    } catch (...) {
+      done.set_exception(std::current_exception());
+    }
+  });
+  return done.get_future().get();
+}
+
+void Backend::refuse(const std::string& reason) {
+  enqueue([this, reason] { communicator_->refuse(reason); });
+}
+
+}  // namespace cpdcomm::torch_adapter

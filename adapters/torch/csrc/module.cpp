@@ -1,0 +1,232 @@
+// What Python sees of the library; the package's Python files give it its public names.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+#include <torch/torch.h>
+
+#include <numeric>
+
+#include "backend.hpp"
+#include "cpdcomm/options.hpp"
+#include "cpdcomm/threads.hpp"
+#include "cpdcomm/version.hpp"
+#include "tensor_ops.hpp"
+#include "tensors.hpp"
+#include "transport/module.hpp"
+
+namespace py = pybind11;
+
+namespace cpdcomm::torch_adapter {
+namespace {
+
+using OptionalText = std::optional<std::string>;
+using Released = py::call_guard<py::gil_scoped_release>;
+
+/// The Python class for a code; they are defined in errors.py.
+const char* class_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalid_argument:
+      return "InvalidArgumentError";
+    case ErrorCode::unsupported:
+      return "UnsupportedError";
+    case ErrorCode::mismatch:
+      return "MismatchError";
+    case ErrorCode::timeout:
+      return "TimeoutError";
+    case ErrorCode::peer_failed:
+      return "PeerFailedError";
+  }
+  return "Error";
+}
+
+void translate(std::exception_ptr thrown) {
+  try {
+    if (thrown) std::rethrow_exception(thrown);
+  } catch (const Error& error) {
+    const py::object type = py::module_::import("cpdcomm.errors").attr(class_of(error.code()));
+    PyErr_SetString(type.ptr(), error.what());
+  }
+}
+
+/// `base` with what is given put over it.
+AllreduceOptions options_over(AllreduceOptions base, const OptionalText& wire,
+                              const OptionalText& scaling, const OptionalText& accumulate,
+                              const OptionalText& algorithm, const OptionalText& op) {
+  if (wire) base.wire = Format::parse(*wire);
+  if (scaling) base.scaling = parse_scaling(*scaling);
+  if (accumulate) base.accumulate = parse_accumulate(*accumulate);
+  if (algorithm) base.algorithm = parse_algorithm(*algorithm);
+  if (op) base.op = parse_reduce_op(*op);
+  return base;
+}
+
+CommunicatorOptions communicator_options(const AllreduceOptions& options, double timeout) {
+  CommunicatorOptions made;
+  if (timeout > 0) made.timeout = std::chrono::milliseconds(static_cast<long long>(timeout * 1e3));
+  if (options.timeout.count() > 0) made.timeout = options.timeout;
+  return made;
+}
+
+Communicator open_mpi(const std::vector<int>& ranks, int tag, const CommunicatorOptions& options) {
+  return Communicator(transport::load_module("mpi").open(ranks, tag), options);
+}
+
+c10::intrusive_ptr<Backend> backend_over_mpi(const std::vector<int>& ranks, int tag,
+                                             const AllreduceOptions& options, double timeout) {
+  return c10::make_intrusive<Backend>(open_mpi(ranks, tag, communicator_options(options, timeout)),
+                                      options);
+}
+
+c10::intrusive_ptr<Backend> backend_of_one(const AllreduceOptions& options) {
+  return c10::make_intrusive<Backend>(std::move(make_thread_communicators(1).front()), options);
+}
+
+Report all_reduce(Backend& backend, std::vector<at::Tensor> tensors,
+                  const std::vector<OptionalText>& wires,
+                  std::vector<std::vector<at::Tensor>> nodes, const AllreduceOptions& options) {
+  ExplicitCall call{std::move(tensors), {}, std::move(nodes), options};
+  for (const OptionalText& wire : wires) {
+    call.wires.push_back(wire ? std::optional(Format::parse(*wire)) : std::nullopt);
+  }
+  return backend.all_reduce(std::move(call));
+}
+
+/// All ranks that the launcher started, for what they must agree about before there is a store.
+class World {
+ public:
+  World() : module_(transport::load_module("mpi")), communicator_(open_all(module_)) {}
+  int rank() const { return communicator_.rank(); }
+  int size() const { return communicator_.size(); }
+
+  std::string broadcast(std::string text) {
+    std::uint64_t length = text.size();
+    communicator_.broadcast(std::as_writable_bytes(std::span(&length, 1)), 0);
+    text.resize(length);
+    communicator_.broadcast(std::as_writable_bytes(std::span(text)), 0);
+    return text;
+  }
+  std::vector<std::uint64_t> allgather(std::uint64_t mine) {
+    std::vector<std::uint64_t> all(static_cast<std::size_t>(size()));
+    communicator_.allgather(std::as_bytes(std::span(&mine, 1)),
+                            std::as_writable_bytes(std::span(all)));
+    return all;
+  }
+
+ private:
+  static Communicator open_all(transport::Module& module) {
+    std::vector<int> ranks(static_cast<std::size_t>(module.world_size()));
+    std::iota(ranks.begin(), ranks.end(), 0);
+    return Communicator(module.open(ranks, 0));
+  }
+
+  transport::Module& module_;
+  Communicator communicator_;
+};
+
+void define_options(py::module_& m) {
+  py::class_<AllreduceOptions>(m, "AllreduceOptions")
+      .def_property_readonly("wire", [](const AllreduceOptions& o) { return o.wire.to_string(); })
+      .def_property_readonly("scaling",
+                             [](const AllreduceOptions& o) { return to_string(o.scaling); })
+      .def_property_readonly("accumulate",
+                             [](const AllreduceOptions& o) { return to_string(o.accumulate); })
+      .def_property_readonly("algorithm",
+                             [](const AllreduceOptions& o) { return to_string(o.algorithm); })
+      .def_property_readonly("op", [](const AllreduceOptions& o) { return to_string(o.op); })
+      .def_property(
+          "emulate_nodes", [](const AllreduceOptions& o) { return o.emulate_nodes; },
+          [](AllreduceOptions& o, int nodes) { o.emulate_nodes = nodes; })
+      .def_property(
+          "timeout",
+          [](const AllreduceOptions& o) {
+            return std::chrono::duration<double>(o.timeout).count();
+          },
+          [](AllreduceOptions& o, double seconds) {
+            o.timeout = std::chrono::milliseconds(static_cast<long long>(seconds * 1e3));
+          })
+      .def("over", &options_over, py::arg("wire") = py::none(), py::arg("scaling") = py::none(),
+           py::arg("accumulate") = py::none(), py::arg("algorithm") = py::none(),
+           py::arg("op") = py::none());
+  m.def("environment_options", &environment_options);
+}
+
+void define_reports(py::module_& m) {
+  py::class_<Report>(m, "Report", "What an all-reduce did.")
+      .def_property_readonly(
+          "algorithm", [](const Report& r) { return to_string(r.algorithm); }, "The one taken.")
+      .def_readonly("wire_bytes", &Report::wire_bytes,
+                    "Bytes sent by this rank, headers and exponents included.")
+      .def_readonly("logical_bytes", &Report::logical_bytes, "The tensors as float32, in bytes.")
+      .def_readonly("codec_seconds", &Report::codec_seconds, "Encoding, decoding and adding.")
+      .def_readonly("wait_seconds", &Report::wait_seconds, "Waiting for peers' messages.")
+      .def_readonly("non_finite", &Report::non_finite,
+                    "Per tensor: an Inf or NaN arrived; the same on every rank.")
+      .def("__repr__", [](const Report& r) {
+        return "Report(algorithm='" + to_string(r.algorithm) +
+               "', wire_bytes=" + std::to_string(r.wire_bytes) +
+               ", logical_bytes=" + std::to_string(r.logical_bytes) + ")";
+      });
+  py::class_<Stats>(m, "Stats", "Totals of a group's all-reduces since it began.")
+      .def_readonly("calls", &Stats::calls, "All-reduces.")
+      .def_readonly("wire_bytes", &Stats::wire_bytes, "Bytes sent by this rank.")
+      .def_readonly("logical_bytes", &Stats::logical_bytes, "The tensors as float32, in bytes.");
+}
+
+void define_backend(py::module_& m) {
+  const py::object base = py::module_::import("torch._C._distributed_c10d").attr("Backend");
+  py::class_<Backend, c10::intrusive_ptr<Backend>>(m, "Backend", base)
+      .def("defaults", &Backend::defaults, py::return_value_policy::copy)
+      .def("stats", &Backend::stats)
+      .def("all_reduce", &all_reduce, Released())
+      .def("refuse", &Backend::refuse, Released())
+      .def("abort", &Backend::abort, Released())
+      .def("shutdown", &Backend::shutdown, Released());
+  m.def("shutdown_all", &Backend::shutdown_all, Released());
+  m.def("backend_over_mpi", &backend_over_mpi, Released());
+  m.def("backend_of_one", &backend_of_one, Released());
+}
+
+void define_world(py::module_& m) {
+  py::class_<World>(m, "World")
+      .def(py::init<>(), Released())
+      .def_property_readonly("rank", &World::rank)
+      .def_property_readonly("size", &World::size)
+      .def("broadcast",
+           [](World& world, const py::bytes& text) {
+             std::string all = text;
+             {
+               const py::gil_scoped_release released;
+               all = world.broadcast(std::move(all));
+             }
+             return py::bytes(all);
+           })
+      .def("allgather", &World::allgather, Released());
+  m.def("mpi_rank", [] { return transport::load_module("mpi").world_rank(); });
+  m.def("mpi_size", [] { return transport::load_module("mpi").world_size(); });
+  m.def("mpi_loaded", [] { return transport::is_loaded("mpi"); });
+  m.def(
+      "mpi_shutdown", [](bool clean) { transport::load_module("mpi").shutdown(clean); },
+      Released());
+}
+
+void define_tensor_ops(py::module_& m) {
+  m.def("quantize", &quantize, Released());
+  m.def("float_quantize", &float_quantize, Released());
+  m.def("encode", &encode, Released());
+  m.def("decode", &decode, Released());
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  py::module_::import("torch");
+  py::register_exception_translator(&translate);
+  m.attr("__version__") = version();
+  define_options(m);
+  define_reports(m);
+  define_backend(m);
+  define_world(m);
+  define_tensor_ops(m);
+}
+
+}  // namespace cpdcomm::torch_adapter

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+#include <vector>
+
+#include "cpdcomm/communicator.hpp"
+
+namespace cpdcomm::torch_adapter {
+
+/// The library's type for a torch dtype; bool travels as uint8.
+/// @throws Error unsupported that names the dtype and lists what is allowed
+DataType data_type_of(const at::Tensor& tensor);
+
+/// A tensor's dtype as people write it: "int64".
+std::string dtype_name(const at::Tensor& tensor);
+
+/// Checks that a tensor is dense and on the CPU.
+/// @param what  names the tensor in the error, such as "tensor 2"
+/// @throws Error invalid_argument
+void check_cpu(const at::Tensor& tensor, const std::string& what);
+
+/// Contiguous stand-ins for tensors that need not be, copied back when the work is done.
+class Contiguous {
+ public:
+  explicit Contiguous(std::vector<at::Tensor> tensors);
+  const at::Tensor& operator[](std::size_t i) const { return dense_[i]; }
+  std::size_t size() const { return dense_.size(); }
+  void copy_back() const;
+
+ private:
+  std::vector<at::Tensor> original_;
+  std::vector<at::Tensor> dense_;
+};
+
+/// A tensor's memory as bytes; it must be contiguous.
+std::span<std::byte> bytes_of(const at::Tensor& tensor);
+
+}  // namespace cpdcomm::torch_adapter
