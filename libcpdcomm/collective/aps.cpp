@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "codec/codec.hpp"
 #include "numerics/scale_exponent.hpp"
+#include "reduction/element.hpp"
 
 namespace cpdcomm::collective {
 namespace {
@@ -21,7 +21,7 @@ std::uint32_t largest_bits(const float* values, std::size_t count) {
 /// The same for any element type; FP16 and BF16 pass through FP32, which is exact.
 std::uint32_t largest_bits(const void* part, DataType type, std::size_t first, std::size_t count) {
   if (type == DataType::fp32) return largest_bits(static_cast<const float*>(part) + first, count);
-  const codec::Codec& codec = codec::codec_for(Format::parse(to_string(type)));
+  const codec::Codec& codec = reduction::codec_of(type);
   std::array<float, 1024> values;
   std::uint32_t largest = 0;
   for (std::size_t done = 0; done < count;) {

@@ -165,7 +165,9 @@ class Communicator::Impl {
     }
     call.sequence = ++sequence_;
     const std::uint64_t sent = transport_->bytes_sent();
-    const auto limit = timeout.count() > 0 ? timeout : options_.timeout;
+    // A year is as good as for ever, and adds up with the clock without an overflow.
+    const auto limit = std::min<std::chrono::milliseconds>(
+        timeout.count() > 0 ? timeout : options_.timeout, std::chrono::hours(24 * 365));
     Run run{call, {}, collective::Clock::now() + limit, 0, {}};
     try {
       work(run);

@@ -5,16 +5,13 @@
 
 #include "numerics/cast.hpp"
 #include "numerics/scale_exponent.hpp"
+#include "reduction/element.hpp"
 #include "reduction/kahan.hpp"
 #include "reduction/rounded.hpp"
 #include "reduction/wide.hpp"
 
 namespace cpdcomm::reduction {
 namespace {
-
-const codec::Codec& codec_of_type(DataType type) {
-  return codec::codec_for(Format::parse(to_string(type)));
-}
 
 void clear(PartialSum& sum, std::size_t count) {
   std::fill_n(sum.sum.begin(), count, 0.0f);
@@ -67,7 +64,7 @@ const float* FloatReduction::read_source(const Block& block, std::size_t node) {
   const void* source = block.tensor.sources[node];
   if (block.tensor.type == DataType::fp32) return static_cast<const float*>(source) + block.first;
   const auto* bytes = static_cast<const std::byte*>(source);
-  codec_of_type(block.tensor.type)
+  codec_of(block.tensor.type)
       .decode(bytes + block.first * size_of(block.tensor.type), block.count, source_.data());
   return source_.data();
 }
@@ -197,7 +194,7 @@ void FloatReduction::store(const Block& block) {
   const auto values = std::span(values_).first(block.count);
   auto* destination =
       static_cast<std::byte*>(block.tensor.destination) + block.first * size_of(block.tensor.type);
-  const codec::Codec& codec = codec_of_type(block.tensor.type);
+  const codec::Codec& codec = codec_of(block.tensor.type);
   // An FP16 or BF16 tensor can overflow where FP32 does not: what arrives is what is judged.
   codec.round(values.data(), values.size(), {}, values.data());
   codec.encode(values.data(), values.size(), {}, destination);

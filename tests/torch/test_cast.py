@@ -2,7 +2,6 @@
 
 import math
 
-import cpdcomm
 import ml_dtypes
 import numpy as np
 import patterns
@@ -10,6 +9,8 @@ import pytest
 import reference as ref
 import torch
 from patterns import bits_of, floats, same_bits
+
+import cpdcomm
 
 EXPONENTS = range(1, 9)
 MANTISSAS = range(24)

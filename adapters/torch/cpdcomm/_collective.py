@@ -57,8 +57,8 @@ def all_reduce(
 
     def prepare() -> tuple[list[Tensor], list[str | None], _C.AllreduceOptions]:
         parts = _checked_tensors(tensors, boundaries)
-        return parts, _wires(wire, len(parts)), _options(backend, wire, scaling, accumulate,
-                                                         algorithm, op)  # fmt: skip
+        options = call_options(backend, wire, scaling, accumulate, algorithm, op)
+        return parts, _wires(wire, len(parts)), options
 
     parts, wires, options = or_refuse(backend, prepare)
     return backend.all_reduce(parts, wires, [], options)
@@ -124,7 +124,7 @@ def _wires(wire: str | Sequence[str | None] | None, count: int) -> list[str | No
     return wires
 
 
-def _options(
+def call_options(
     backend: _C.Backend,
     wire: str | Sequence[str | None] | None,
     scaling: str | None,

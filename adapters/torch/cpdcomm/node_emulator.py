@@ -11,7 +11,7 @@ from torch.nn import Module, Parameter
 
 from . import _C
 from ._backend import backend_of, backend_of_one
-from ._collective import _options, check_tensor, or_refuse
+from ._collective import call_options, check_tensor, or_refuse
 from .errors import InvalidArgumentError
 
 
@@ -59,7 +59,7 @@ class NodeEmulator:
         self.nodes = nodes
         alone = group is None and not dist.is_initialized()
         self._backend = backend_of_one() if alone else backend_of(group)
-        self._options: _C.AllreduceOptions = _options(
+        self._options: _C.AllreduceOptions = call_options(
             self._backend, wire, scaling, accumulate, algorithm, op
         )
         self._options.emulate_nodes = nodes
@@ -91,10 +91,10 @@ class NodeEmulator:
         or_refuse(self._backend, self._check_complete)
         parts, self._parts = self._parts, []
         by_tensor = [list(of_tensor) for of_tensor in zip(*parts, strict=True)]
-        # Where a value's result is written its parts have been read: the first part's memory serves.
+        # A value's result is written after its parts were read: the first part's memory serves.
         sums = parts[0]
-        report = self._backend.all_reduce(sums, [], by_tensor if self.nodes > 1 else [],
-                                          self._options)  # fmt: skip
+        nodes = by_tensor if self.nodes > 1 else []
+        report = self._backend.all_reduce(sums, [], nodes, self._options)
         for parameter, total in zip(self.parameters, sums, strict=True):
             parameter.grad = total
         return report
