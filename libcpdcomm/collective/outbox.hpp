@@ -17,11 +17,12 @@ class Outbox {
   /// Sends the first `size` bytes of a buffer to one or more peers.
   template <typename Peers>
   void send(Buffer buffer, std::size_t size, int channel, const Peers& peers) {
-    Entry entry{std::move(buffer), {}};
+    // In its place first: should a send fail, those before it still need the buffer.
+    entries_.push_back({std::move(buffer), {}});
+    Entry& entry = entries_.back();
     for (const int peer : peers) {
       entry.requests.push_back(transport_->send(peer, channel, {entry.buffer.data(), size}));
     }
-    entries_.push_back(std::move(entry));
   }
 
   /// Drops what is done; true when nothing is left.

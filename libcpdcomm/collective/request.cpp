@@ -9,10 +9,6 @@ namespace {
   throw Error(ErrorCode::invalid_argument, message);
 }
 
-bool is_summable(DataType type) {
-  return type == DataType::fp32 || type == DataType::bf16 || type == DataType::fp16;
-}
-
 bool is_sum(ReduceOp op) { return op == ReduceOp::sum || op == ReduceOp::average; }
 
 void check_nodes(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
@@ -49,8 +45,12 @@ void check_tensor(const Tensor& tensor, std::size_t index, const AllreduceOption
 
 }  // namespace
 
+bool is_small_float(DataType type) {
+  return type == DataType::fp32 || type == DataType::bf16 || type == DataType::fp16;
+}
+
 bool is_summed_as_float(const Tensor& tensor, const AllreduceOptions& options) {
-  return is_sum(options.op) && is_summable(tensor.type);
+  return is_sum(options.op) && is_small_float(tensor.type);
 }
 
 Format wire_of(const Tensor& tensor, const AllreduceOptions& options) {

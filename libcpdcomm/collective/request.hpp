@@ -7,6 +7,9 @@
 
 namespace cpdcomm::collective {
 
+/// FP32, BF16 or FP16: the types that a wire format can carry.
+bool is_small_float(DataType type);
+
 /// Whether a tensor is summed over a wire format; everything else travels as it is.
 bool is_summed_as_float(const Tensor& tensor, const AllreduceOptions& options);
 
