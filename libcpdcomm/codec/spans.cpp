@@ -1,6 +1,8 @@
 // The public face of the codecs: checked spans.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "codec/codec.hpp"
 #include "cpdcomm/error.hpp"
 
@@ -14,6 +16,13 @@ void check_bytes(const codec::Codec& codec, Format format, std::size_t count, st
                                                        count, format.to_string(), needed, bytes));
 }
 
+/// A shift by more is like a shift by this much, and exponents cannot overflow an int.
+CastOptions bounded(CastOptions options) {
+  constexpr int kFarthest = 1000;
+  options.shift = std::clamp(options.shift, -kFarthest, kFarthest);
+  return options;
+}
+
 }  // namespace
 
 std::size_t encoded_size(Format format, std::size_t count) {
@@ -24,7 +33,7 @@ void encode(std::span<const float> values, Format format, std::span<std::byte> b
             CastOptions options) {
   const codec::Codec& codec = codec::codec_for(format);
   check_bytes(codec, format, values.size(), bytes.size());
-  codec.encode(values.data(), values.size(), options, bytes.data());
+  codec.encode(values.data(), values.size(), bounded(options), bytes.data());
 }
 
 void decode(std::span<const std::byte> bytes, Format format, std::span<float> values) {
@@ -38,7 +47,7 @@ void quantize(std::span<const float> in, Format format, std::span<float> out, Ca
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("quantize reads {} values and would write {}", in.size(), out.size()));
   }
-  codec::codec_for(format).round(in.data(), in.size(), options, out.data());
+  codec::codec_for(format).round(in.data(), in.size(), bounded(options), out.data());
 }
 
 }  // namespace cpdcomm
