@@ -14,14 +14,17 @@ namespace cpdcomm {
 /// Only `sum` and `average` of float tensors are ever compressed; the others are exact.
 enum class ReduceOp { sum, average, product, min, max, bit_and, bit_or, bit_xor };
 
-/// How partial sums are kept. Additions are FP32; Q is a cast to the wire format.
+/// How partial sums are kept. Additions are FP32; Q is a cast to the wire format. `rounded` and
+/// `kahan` under `direct` are the sums of CPD (R. Han, J. Demmel, Y. You, arXiv:1911.08907); the
+/// compensation is W. Kahan's (Further remarks on reducing truncation errors, CACM 8(1), 1965).
 enum class Accumulate {
   wide,     ///< FP32; a partial sum that travels is encoded once more
   rounded,  ///< res = Q(res + g_r) after every addition
   kahan,    ///< compensated: y = Q(g-c), t = Q(res+y), c = Q(Q(t-res)-y), res = t
 };
 
-/// Who sends what to whom.
+/// Who sends what to whom. The ring is that of P. Patarasu and X. Yuan (Bandwidth optimal
+/// all-reduce algorithms for clusters of workstations, JPDC 69(2), 2009).
 enum class Algorithm {
   automatic,  ///< a fixed rule on size and ranks, the same on every rank and in every run
   direct,     ///< each chunk's owner gets all parts and joins them in rank order: two casts a value
