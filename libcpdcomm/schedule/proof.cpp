@@ -16,6 +16,18 @@ struct Carried {
   std::multiset<int> ranks;
 };
 
+/// What comes out of a step.
+Payload payload_of(Action action) {
+  switch (action) {
+    case Action::send_part:
+      return Payload::part;
+    case Action::join:
+      return Payload::partial;
+    default:
+      return Payload::result;
+  }
+}
+
 class Play {
  public:
   explicit Play(std::span<const Schedule> by_rank) : by_rank_(by_rank), at_(by_rank.size(), 0) {}
@@ -62,6 +74,11 @@ class Play {
   }
 
   void act(int rank, const Step& step) {
+    const bool joins = step.action == Action::join || step.action == Action::finish;
+    if (joins && (step.own_after < 0 || step.own_after > static_cast<int>(step.receive.size()))) {
+      fault_ = fmt::format("rank {} never joins its own part of chunk {}", rank, step.chunk);
+      return;
+    }
     std::multiset<int> held;
     if (step.action != Action::take) held.insert(rank);
     for (const Message& message : step.receive) {
@@ -78,6 +95,10 @@ class Play {
     }
     if (step.action == Action::finish || step.action == Action::take) keep(rank, step.chunk, held);
     for (const Message& message : step.send) {
+      if (message.payload != payload_of(step.action)) {
+        fault_ = fmt::format("rank {} sends chunk {} as what it is not", rank, step.chunk);
+        return;
+      }
       if (held.size() != static_cast<std::size_t>(message.parts)) {
         fault_ = fmt::format("rank {} says {} parts of chunk {} and holds {}", rank, message.parts,
                              step.chunk, held.size());
