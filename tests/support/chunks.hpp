@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "support/reference_sum.hpp"
+
+namespace cpdcomm::testing {
+
+/// For each value of each tensor of a call the chunk that it is in.
+/// @param counts  values of each tensor
+std::vector<std::vector<int>> chunks_of(const std::vector<std::size_t>& counts,
+                                        const SumRules& rules, int ranks, int nodes);
+
+}  // namespace cpdcomm::testing

@@ -1,0 +1,109 @@
+#include "support/reference_sum.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "support/bits.hpp"
+#include "support/reference_cast.hpp"
+
+namespace cpdcomm::testing {
+
+AllreduceOptions SumRules::options() const {
+  AllreduceOptions options{
+      .op = op, .wire = wire, .accumulate = accumulate, .algorithm = algorithm};
+  options.scaling = {aps ? Scaling::Kind::aps : Scaling::Kind::none, group};
+  return options;
+}
+
+ReferenceSum::ReferenceSum(const std::vector<Parts>& by_rank, const SumRules& rules)
+    : by_rank_(by_rank), rules_(rules), scaled_(rules.aps && !rules.wire.is_fp32()) {
+  const std::size_t count = by_rank[0][0].size();
+  group_ = rules.group == 0 ? std::max<std::size_t>(count, 1) : rules.group;
+  for (std::size_t first = 0; first < count; first += group_) {
+    largest_.push_back(largest_in(first, std::min(count, first + group_)));
+  }
+}
+
+float ReferenceSum::largest_in(std::size_t first, std::size_t stop) const {
+  float largest = 0;
+  for (const Parts& parts : by_rank_) {
+    for (const auto& part : parts) {
+      for (std::size_t i = first; i < stop; ++i) {
+        if (!std::isfinite(part[i])) return std::numeric_limits<float>::quiet_NaN();
+        largest = std::max(largest, std::fabs(part[i]));
+      }
+    }
+  }
+  return largest;
+}
+
+float ReferenceSum::cast(float x, int shift) const {
+  return reference_cast(x, rules_.wire, shift, scaled_);
+}
+
+void ReferenceSum::add(Partial& to, float part) const {
+  switch (rules_.accumulate) {
+    case Accumulate::wide:
+      to.sum += part;
+      return;
+    case Accumulate::rounded:
+      to.sum = cast(to.sum + part);
+      return;
+    case Accumulate::kahan:
+      join(to, {part, 0});
+      return;
+  }
+}
+
+void ReferenceSum::join(Partial& to, Partial later) const {
+  if (rules_.accumulate != Accumulate::kahan) {
+    add(to, later.sum);
+    return;
+  }
+  const float y = cast(later.sum - cast(to.compensation + later.compensation));
+  const float t = cast(to.sum + y);
+  to.compensation = cast(cast(t - to.sum) - y);
+  to.sum = t;
+}
+
+/// The sum of one rank's emulated nodes.
+ReferenceSum::Partial ReferenceSum::inside(const Parts& parts, std::size_t i, int shift) const {
+  Partial sum;
+  for (const auto& part : parts) add(sum, cast(part[i], shift));
+  return sum;
+}
+
+void ReferenceSum::enter(Partial& to, const Parts& parts, std::size_t i, int shift) const {
+  const bool by_hops = rules_.algorithm == Algorithm::ring;
+  const bool stays_wide = by_hops && rules_.accumulate == Accumulate::wide;
+  if (parts.size() == 1) {
+    add(to, stays_wide ? reference_cast(parts[0][i], Format(), shift) : cast(parts[0][i], shift));
+    return;
+  }
+  Partial part = inside(parts, i, shift);
+  if (!stays_wide) part.sum = cast(part.sum);
+  join(to, part);
+}
+
+float ReferenceSum::at(std::size_t i, int owner) const {
+  const float largest = largest_[i / group_];
+  if (scaled_ && std::isnan(largest)) return value_of(0x7fc00000u);
+  const std::size_t ranks = by_rank_.size();
+  const std::size_t world = ranks * by_rank_[0].size();
+  int shift = 0;
+  if (scaled_ && largest != 0) shift = rules_.wire.emax() - reference_exponent(largest, world);
+
+  const bool by_hops = rules_.algorithm == Algorithm::ring;
+  Partial total;
+  for (std::size_t k = 0; k < ranks; ++k) {
+    const std::size_t rank = by_hops ? (static_cast<std::size_t>(owner) + k) % ranks : k;
+    if (by_hops && k > 0) total.sum = cast(total.sum);  // it has travelled
+    enter(total, by_rank_[rank], i, shift);
+  }
+  float result = reference_cast(cast(total.sum), Format(), -shift);
+  if (rules_.op == ReduceOp::average) result /= static_cast<float>(world);
+  return std::isnan(result) ? value_of(0x7fc00000u) : result;
+}
+
+}  // namespace cpdcomm::testing

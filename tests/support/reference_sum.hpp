@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "cpdcomm/options.hpp"
+
+// What an all-reduce must give, one value at a time, from the specification alone.
+namespace cpdcomm::testing {
+
+/// What the sum of a tensor depends on.
+struct SumRules {
+  Format wire = {};
+  Accumulate accumulate = Accumulate::wide;
+  Algorithm algorithm = Algorithm::direct;
+  ReduceOp op = ReduceOp::sum;
+  bool aps = true;
+  std::size_t group = 0;  ///< values that share an exponent; 0: all
+
+  AllreduceOptions options() const;
+};
+
+/// One rank's gradients: one vector per emulated node.
+using Parts = std::vector<std::vector<float>>;
+
+class ReferenceSum {
+ public:
+  /// @param by_rank  must outlive this object
+  ReferenceSum(const std::vector<Parts>& by_rank, const SumRules& rules);
+
+  /// The result of value i.
+  /// @param owner  the rank at which a ring starts to sum it
+  float at(std::size_t i, int owner) const;
+
+ private:
+  struct Partial {
+    float sum = 0;
+    float compensation = 0;
+  };
+
+  float largest_in(std::size_t first, std::size_t stop) const;
+  float cast(float x, int shift = 0) const;
+  void add(Partial& to, float part) const;
+  void join(Partial& to, Partial later) const;
+  void enter(Partial& to, const Parts& parts, std::size_t i, int shift) const;
+  Partial inside(const Parts& parts, std::size_t i, int shift) const;
+
+  const std::vector<Parts>& by_rank_;
+  SumRules rules_;
+  bool scaled_;
+  std::size_t group_;
+  std::vector<float> largest_;  // by group; NaN where a part is not finite
+};
+
+}  // namespace cpdcomm::testing
