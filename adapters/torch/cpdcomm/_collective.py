@@ -121,6 +121,11 @@ def _wires(wire: str | Sequence[str | None] | None, count: int) -> list[str | No
     wires = list(wire)
     if len(wires) != count:
         raise ValueError(f"{len(wires)} wire formats for {count} tensors")
+    for i, name in enumerate(wires):
+        if not isinstance(name, str | None):
+            raise TypeError(f"wire format {i} is a {type(name).__name__}, not a name or None")
+        if name is not None:
+            _C.check_format(name)
     return wires
 
 

@@ -148,6 +148,7 @@ void define_options(py::module_& m) {
            py::arg("accumulate") = py::none(), py::arg("algorithm") = py::none(),
            py::arg("op") = py::none());
   m.def("environment_options", &environment_options);
+  m.def("check_format", [](const std::string& name) { static_cast<void>(Format::parse(name)); });
 }
 
 void define_reports(py::module_& m) {
