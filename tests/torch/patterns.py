@@ -94,10 +94,10 @@ def probe(exp, man, seed=0):
     return floats(rng.permutation(np.concatenate(pieces)))
 
 
-def same_bits(got, want):
+def same_bits(got, want, what="values"):
     """Assert equality of bits and show the first values that differ."""
     got, want = bits_of(got), bits_of(want)
     assert got.shape == want.shape
     wrong = np.flatnonzero(got.ravel() != want.ravel())
     first = [f"[{i}] {got.ravel()[i]:08x} != {want.ravel()[i]:08x}" for i in wrong[:8]]
-    assert not wrong.size, f"{wrong.size} of {got.size} differ: {', '.join(first)}"
+    assert not wrong.size, f"{what}: {wrong.size} of {got.size} differ: {', '.join(first)}"

@@ -1,0 +1,6 @@
+"""The files of checks that run under mpirun are found by their names."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "mpi"))

@@ -1,0 +1,128 @@
+"""Starts Python files under mpirun, with a time limit, and reads what the checks in them found."""
+
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradients
+import pytest
+
+HERE = Path(__file__).parent
+CHECKS = HERE / "mpi"
+# What a launcher sets, and what would change the options in force.
+FOREIGN = re.compile(
+    r"(OMPI|PMIX|PMI|MPI|SLURM|HYDRA|CPDCOMM)_.*|RANK|WORLD_SIZE|LOCAL_RANK|MASTER_(ADDR|PORT)"
+)
+GRACE = 10.0  # seconds that mpirun has to end its ranks
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A launch that ended by itself."""
+
+    code: int
+    output: str
+    seconds: float
+
+
+def clean_environment(**changes):
+    """This process's environment without a launcher's variables, one thread a process."""
+    kept = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
+    path = os.pathsep.join([str(HERE), str(CHECKS)])
+    return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | changes
+
+
+def mpirun_command(ranks):
+    """mpirun for more ranks than cores, which take turns."""
+    mpirun = shutil.which("mpirun")
+    assert mpirun, "mpirun is not installed"
+    as_root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+    flags = ["--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
+    return [mpirun, *as_root, *flags, "-n", str(ranks)]
+
+
+def run(command, timeout, **environment):
+    """Runs a command to its end, or fails with its output when that does not come in time."""
+    start = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:  # a pipe would wait for orphans, too
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env=clean_environment(**environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            _end(process)
+        output.seek(0)
+        text = output.read()
+    if code is None:
+        pytest.fail(f"{command} did not end within {timeout} s; it said:\n{text}", pytrace=False)
+    return Finished(code, text, time.monotonic() - start)
+
+
+def _end(process):
+    """mpirun ends its ranks when it is asked politely."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def launch(script, ranks, *arguments, timeout=60.0, **environment):
+    """Runs a file of mpi/ on some ranks."""
+    command = [*mpirun_command(ranks), sys.executable, CHECKS / script, *arguments]
+    return run(command, timeout, **environment)
+
+
+# --- files of checks, see mpi/harness.py ----------------------------------------------------------
+
+
+@functools.cache
+def _launch_checks(module, ranks, timeout):
+    """One launch for all checks of a module: what each check found, and how the launch ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder, "found")
+        found.touch()
+        inputs = Path(folder, "gradients.npz")
+        gradients.save(inputs)
+        try:
+            end = launch(f"{module}.py", ranks, found, inputs, timeout=timeout)
+        except pytest.fail.Exception as hang:
+            end = Finished(-1, str(hang), timeout)
+        lines = [json.loads(line) for line in found.read_text().splitlines()]
+    return {line["check"]: line["failures"] for line in lines}, end
+
+
+def passes(module, check, ranks, timeout=120.0):
+    """Asserts that a check of mpi/`module`.py passed; all its checks share one launch."""
+    found, end = _launch_checks(module, ranks, timeout)
+    if check not in found:
+        pytest.fail(f"{module}.{check} was not reached; mpirun said:\n{end.output}", pytrace=False)
+    failures = "\n".join(f"--- rank {rank}\n{text}" for rank, text in found[check].items())
+    if failures:
+        pytest.fail(f"{module}.{check} on {ranks} ranks\n{failures}", pytrace=False)
+
+
+def ends(module, ranks, timeout=120.0):
+    """Asserts that the launch of a module's checks ended as a program should."""
+    _, end = _launch_checks(module, ranks, timeout)
+    if end.code != 0:
+        pytest.fail(f"{module} ended with {end.code}; mpirun said:\n{end.output}", pytrace=False)
