@@ -21,6 +21,7 @@ class Backoff {
   bool idling() const { return rounds_ > 0; }
   /// Now and then, so that the clock is not read in every round.
   bool time_to_look() const { return rounds_ % 64 == 0; }
+  bool sleeping() const { return rounds_ > kSleepFrom; }
 
  private:
   static constexpr unsigned kYieldFrom = 50;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "collective/backoff.hpp"
 #include "collective/envelope.hpp"
 #include "collective/float_environment.hpp"
 
@@ -77,6 +76,9 @@ void Engine::run(const Operation& operation, Times& times) {
   Clock::time_point idle_since{};
   try {
     while (busy()) {
+      if (aborted_) {
+        throw Error(ErrorCode::peer_failed, describe(operation.call) + " was aborted by this rank");
+      }
       bool moved = false;
       for (Lane& lane : lanes_) {
         if (lane.active) moved = advance(operation, lane, times) || moved;
@@ -86,20 +88,32 @@ void Engine::run(const Operation& operation, Times& times) {
         backoff.reset();
         continue;
       }
-      if (aborted_) {
-        throw Error(ErrorCode::peer_failed, describe(operation.call) + " was aborted by this rank");
-      }
       if (!backoff.idling()) idle_since = Clock::now();
       backoff.idle();
-      if (backoff.time_to_look() && Clock::now() > operation.deadline) {
-        throw Error(ErrorCode::timeout,
-                    fmt::format("{} did not end in time: waiting for rank {}",
-                                describe(operation.call), awaited_peer(operation)));
-      }
+      if (backoff.time_to_look()) look_after(operation, backoff);
     }
   } catch (...) {
     give_up();
     throw;
+  }
+}
+
+/// While nothing comes: is it too late, or has a peer made another call?
+void Engine::look_after(const Operation& operation, const Backoff& backoff) {
+  if (Clock::now() > operation.deadline) {
+    throw Error(ErrorCode::timeout, fmt::format("{} did not end in time: waiting for rank {}",
+                                                describe(operation.call), awaited_peer(operation)));
+  }
+  if (backoff.sleeping()) look_around(operation.call);
+}
+
+/// What one rank waits for may depend on a rank that waits for it, when their calls differ. But
+/// then some rank hears from one that it did not expect; and a refusal need not wait for its turn.
+void Engine::look_around(const Call& call) {
+  for (int peer = 0; peer < transport_.size(); ++peer) {
+    if (peer == transport_.rank()) continue;
+    const std::byte* message = inbox(peer, lanes_.front().channel).peek(call.sequence);
+    if (message != nullptr) check_call(call, peer, message);
   }
 }
 
@@ -138,13 +152,14 @@ bool Engine::collect(const Operation& operation, Lane& lane) {
   const Step& step = operation.schedule.steps[lane.step];
   while (lane.arrived.size() < step.receive.size()) {
     const Message& expected = step.receive[lane.arrived.size()];
-    auto message = inbox(expected.peer, lane.channel).next(operation.call.sequence);
-    if (!message) return false;
+    Inbox& box = inbox(expected.peer, lane.channel);
+    const std::byte* message = box.peek(operation.call.sequence);
+    if (message == nullptr) return false;
     operation.layout.slice(static_cast<std::size_t>(step.chunk), lane.segment, ranges_);
     check({operation.call, operation.phase, lane.segment, step.chunk, expected,
            body_bytes(operation.reduction, ranges_, expected)},
-          message->data());
-    lane.arrived.push_back(std::move(*message));
+          message);
+    lane.arrived.push_back(box.take());
   }
   return true;
 }

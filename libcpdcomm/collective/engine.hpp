@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "collective/backoff.hpp"
 #include "collective/inbox.hpp"
 #include "collective/layout.hpp"
 #include "collective/message.hpp"
@@ -80,6 +81,8 @@ class Engine {
   void post(const Operation& operation, Lane& lane, Buffer message);
   void next_segment(const Operation& operation, Lane& lane);
   bool busy() const;
+  void look_after(const Operation& operation, const Backoff& backoff);
+  void look_around(const Call& call);
   int awaited_peer(const Operation& operation) const;
   void give_up();
 

@@ -65,6 +65,10 @@ std::string difference(const Call& call, const MessageHeader& got) {
   return {};
 }
 
+Error differs(const Call& call, int peer, const std::string& how) {
+  return Error(ErrorCode::mismatch, fmt::format("{}: rank {} {}", describe(call), peer, how));
+}
+
 }  // namespace
 
 std::string describe(const Call& call) {
@@ -84,6 +88,20 @@ void write_refusal(const Call& call, ErrorCode code, std::size_t reason_bytes, s
   std::memcpy(to, &header, sizeof header);
 }
 
+void check_call(const Call& call, int peer, const std::byte* received) {
+  MessageHeader got;
+  std::memcpy(&got, received, sizeof got);
+  if (got.magic != kMagic || got.version != wire_version) {
+    throw differs(
+        call, peer,
+        fmt::format("speaks version {} of the wire, this rank {}", got.version, wire_version));
+  }
+  if (got.sequence != call.sequence) return;
+  if (got.kind == Kind::refusal) refused(call, peer, got, received + sizeof got);
+  const std::string how = difference(call, got);
+  if (!how.empty()) throw differs(call, peer, how);
+}
+
 void check(const Envelope& expected, const std::byte* received) {
   MessageHeader got;
   std::memcpy(&got, received, sizeof got);
@@ -92,21 +110,11 @@ void check(const Envelope& expected, const std::byte* received) {
 
   const Call& call = expected.call;
   const int peer = expected.message.peer;
-  const auto differs = [&](const std::string& how) {
-    return Error(ErrorCode::mismatch, fmt::format("{}: rank {} {}", describe(call), peer, how));
-  };
-  if (got.magic != wanted.magic || got.version != wanted.version) {
-    throw differs(
-        fmt::format("speaks version {} of the wire, this rank {}", got.version, wanted.version));
+  check_call(call, peer, received);
+  if (got.sequence != call.sequence) {
+    throw differs(call, peer, fmt::format("is already at call {}", got.sequence));
   }
-  if (got.sequence != wanted.sequence) {
-    // It has made calls that this rank has not: no later call can meet its counterpart.
-    throw Error(ErrorCode::peer_failed, fmt::format("{}: rank {} is already at call {}",
-                                                    describe(call), peer, got.sequence));
-  }
-  if (got.kind == Kind::refusal) refused(call, peer, got, received + sizeof got);
-  const std::string how = difference(call, got);
-  throw differs(how.empty() ? "sent a message that is not its turn" : how);
+  throw differs(call, peer, "sent a message that is not its turn");
 }
 
 }  // namespace cpdcomm::collective

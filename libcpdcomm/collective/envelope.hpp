@@ -25,8 +25,12 @@ std::string describe(const Call& call);
 void write_header(const Envelope& envelope, std::byte* to);
 void write_refusal(const Call& call, ErrorCode code, std::size_t reason_bytes, std::byte* to);
 
-/// Compares a received message with the one that was expected.
+/// Compares the call that a received message belongs to with this rank's; a later one may differ.
 /// @throws Error mismatch that says what differs and who sent it; a refusal's own code
+void check_call(const Call& call, int peer, const std::byte* received);
+
+/// Compares a received message with the one that was expected.
+/// @throws Error as check_call
 void check(const Envelope& expected, const std::byte* received);
 
 }  // namespace cpdcomm::collective

@@ -13,14 +13,21 @@ std::uint64_t sequence_of(const Buffer& buffer) {
 
 }  // namespace
 
-std::optional<Buffer> Inbox::next(std::uint64_t sequence) {
-  while (transport_.done(posted_.front().request)) {
-    Buffer buffer = std::move(posted_.front().buffer);
+const std::byte* Inbox::peek(std::uint64_t sequence) {
+  while (!next_ || sequence_of(*next_) < sequence) {
+    next_.reset();
+    if (!transport_.done(posted_.front().request)) return nullptr;
+    next_ = std::move(posted_.front().buffer);
     posted_.pop_front();
     post();
-    if (sequence_of(buffer) >= sequence) return buffer;
   }
-  return std::nullopt;
+  return next_->data();
+}
+
+Buffer Inbox::take() {
+  Buffer buffer = std::move(*next_);
+  next_.reset();
+  return buffer;
 }
 
 bool Inbox::close() {

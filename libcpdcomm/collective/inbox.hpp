@@ -21,8 +21,11 @@ class Inbox {
   Inbox(const Inbox&) = delete;
   ~Inbox() { close(); }
 
-  /// The next message of call `sequence`, if it has arrived.
-  std::optional<Buffer> next(std::uint64_t sequence);
+  /// The next message of call `sequence` or a later one, if it has arrived. It stays the next until
+  /// it is taken.
+  const std::byte* peek(std::uint64_t sequence);
+  /// Takes the message that peek() has found.
+  Buffer take();
 
   /// Gives up what is posted. False when the transport could not: its memory is then leaked.
   bool close();
@@ -46,6 +49,7 @@ class Inbox {
   int peer_;
   int channel_;
   std::deque<Posted> posted_;
+  std::optional<Buffer> next_;  // has arrived
 };
 
 }  // namespace cpdcomm::collective

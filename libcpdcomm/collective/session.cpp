@@ -20,13 +20,19 @@ std::size_t checked_segment(std::size_t asked) {
   return asked;
 }
 
+std::chrono::milliseconds checked_timeout(std::chrono::milliseconds asked) {
+  if (asked.count() > 0) return asked;
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("timeout is {} ms; it must be positive", asked.count()));
+}
+
 }  // namespace
 
 Session::Session(std::unique_ptr<transport::Transport> transport,
                  const CommunicatorOptions& options)
     : transport_(std::move(transport)),
       engine_(*transport_),
-      timeout_(options.timeout),
+      timeout_(checked_timeout(options.timeout)),
       segment_bytes_(checked_segment(options.segment_bytes)) {}
 
 void Session::check_alive() const {
