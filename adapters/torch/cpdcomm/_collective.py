@@ -58,7 +58,7 @@ def all_reduce(
     def prepare() -> tuple[list[Tensor], list[str | None], _C.AllreduceOptions]:
         parts = _checked_tensors(tensors, boundaries)
         options = call_options(backend, wire, scaling, accumulate, algorithm, op)
-        return parts, _wires(wire, len(parts)), options
+        return parts, wires_for(wire, len(parts)), options
 
     parts, wires, options = or_refuse(backend, prepare)
     return backend.all_reduce(parts, wires, [], options)
@@ -114,7 +114,7 @@ def _split(flat: Sequence[Tensor] | Tensor, ends: list[int]) -> list[Tensor]:
     return [flat[a:b] for a, b in zip(begins, ends, strict=False)]
 
 
-def _wires(wire: str | Sequence[str | None] | None, count: int) -> list[str | None]:
+def wires_for(wire: str | Sequence[str | None] | None, count: int) -> list[str | None]:
     """One format per tensor, or none at all where the call has one for all."""
     if wire is None or isinstance(wire, str):
         return []

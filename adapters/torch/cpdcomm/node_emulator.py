@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.distributed as dist
@@ -11,7 +11,7 @@ from torch.nn import Module, Parameter
 
 from . import _C
 from ._backend import backend_of, backend_of_one
-from ._collective import call_options, check_tensor, or_refuse
+from ._collective import call_options, check_tensor, or_refuse, wires_for
 from .errors import InvalidArgumentError
 
 
@@ -23,6 +23,7 @@ class NodeEmulator:
     are kept until then, so memory grows by N times the model. ::
 
         emulator = cpdcomm.NodeEmulator(model, nodes=8, wire="e4m3")
+        optimizer.zero_grad()
         for micro_batch in micro_batches:            # 8 of them
             with model.no_sync():                    # where model is DistributedDataParallel
                 loss(model(micro_batch)).backward()
@@ -36,8 +37,8 @@ class NodeEmulator:
         model: a module, or its parameters. Those that need no gradient are skipped; a gradient that
             is missing in a micro-batch counts as zero.
         nodes: N, at least 1. With 1 nothing is emulated.
-        wire, scaling, accumulate, algorithm, op, group: as in :func:`cpdcomm.all_reduce`; ``"avg"``
-            divides by ranks times nodes.
+        wire, scaling, accumulate, algorithm, op, group: as in :func:`cpdcomm.all_reduce`, a list of
+            formats for the parameters that need a gradient; ``"avg"`` divides by ranks times nodes.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class NodeEmulator:
         model: Module | Iterable[Parameter],
         nodes: int,
         *,
-        wire: str | None = None,
+        wire: str | Sequence[str | None] | None = None,
         scaling: str | None = None,
         accumulate: str = "wide",
         algorithm: str = "automatic",
@@ -63,6 +64,7 @@ class NodeEmulator:
             self._backend, wire, scaling, accumulate, algorithm, op
         )
         self._options.emulate_nodes = nodes
+        self._wires = wires_for(wire, len(self.parameters))
         self._parts: list[list[Tensor]] = []
 
     def add(self) -> None:
@@ -94,7 +96,7 @@ class NodeEmulator:
         # A value's result is written after its parts were read: the first part's memory serves.
         sums = parts[0]
         nodes = by_tensor if self.nodes > 1 else []
-        report = self._backend.all_reduce(sums, [], nodes, self._options)
+        report = self._backend.all_reduce(sums, self._wires, nodes, self._options)
         for parameter, total in zip(self.parameters, sums, strict=True):
             parameter.grad = total
         return report
