@@ -16,6 +16,8 @@ configure_package_config_file(cmake/cpdcommConfig.cmake.in
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cpdcomm)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/cpdcommConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
+# Relative, so that the tree may be installed or moved anywhere.
+file(RELATIVE_PATH CPDCOMM_PC_TO_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(cmake/cpdcomm.pc.in ${PROJECT_BINARY_DIR}/cpdcomm.pc @ONLY)
 
 install(FILES ${PROJECT_BINARY_DIR}/cpdcommConfig.cmake

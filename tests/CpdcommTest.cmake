@@ -1,12 +1,27 @@
-# cpdcomm_test(<room> <source>...): the tests of one room of the library, what it hides included.
-# Each case is a ctest with the room as its label; `threads` many of them keep as many cores busy.
+# cpdcomm_test(<room> [PROCESSORS n] <source>...): the tests of one room of the library, what it
+# hides included. Each case is a ctest with the room as its label, and keeps so many cores busy.
 function(cpdcomm_test room)
   cmake_parse_arguments(PARSE_ARGV 1 TEST "" "PROCESSORS" "")
   if(NOT TEST_PROCESSORS)
     set(TEST_PROCESSORS 1)
   endif()
   add_executable(test_${room} ${TEST_UNPARSED_ARGUMENTS})
-  target_link_libraries(test_${room} PRIVATE cpdcomm_test_support GTest::gtest_main)
+  target_link_libraries(test_${room}
+    PRIVATE cpdcomm_test_support cpdcomm_objects GTest::gtest_main)
   gtest_discover_tests(test_${room} TEST_PREFIX ${room}. DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS ${room} PROCESSORS ${TEST_PROCESSORS} TIMEOUT 300)
+endfunction()
+
+# What Open MPI needs on a small machine or in a container; other implementations do not read it.
+set(CPDCOMM_MPI_TEST_ENVIRONMENT
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+  OMPI_MCA_mpi_yield_when_idle=1)
+
+# cpdcomm_mpi_test(<name> <program> <processes> [<variable>=<value>...]): one run under mpiexec.
+function(cpdcomm_mpi_test name program processes)
+  add_test(NAME mpi.${name}
+    COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${processes} $<TARGET_FILE:${program}>)
+  set_tests_properties(mpi.${name} PROPERTIES LABELS mpi PROCESSORS ${processes} TIMEOUT 120
+    ENVIRONMENT "${CPDCOMM_MPI_TEST_ENVIRONMENT};${ARGN}")
 endfunction()

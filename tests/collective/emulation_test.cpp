@@ -1,9 +1,9 @@
 // Every all-reduce equals the sum that the specification writes down, bit for bit.
 #include <gtest/gtest.h>
 
+#include "collective/chunks.hpp"
 #include "collective/sum_case.hpp"
 #include "support/bits.hpp"
-#include "support/chunks.hpp"
 #include "support/formats.hpp"
 
 namespace cpdcomm::testing {

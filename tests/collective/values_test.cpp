@@ -4,9 +4,9 @@
 #include <cfloat>
 #include <cmath>
 
+#include "collective/chunks.hpp"
 #include "collective/sum_case.hpp"
 #include "support/bits.hpp"
-#include "support/chunks.hpp"
 #include "support/formats.hpp"
 #include "support/reference_cast.hpp"
 

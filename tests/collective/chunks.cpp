@@ -1,4 +1,4 @@
-#include "support/chunks.hpp"
+#include "collective/chunks.hpp"
 
 #include "collective/layout.hpp"
 #include "reduction/float_reduction.hpp"
