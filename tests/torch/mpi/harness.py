@@ -37,7 +37,7 @@ class Ranks:
     """What a check works with."""
 
     def __init__(self, store, group, parts):
-        self._store = store
+        self.store = store
         self._exchanges = 0
         self.group = group
         self.rank = dist.get_rank()
@@ -47,16 +47,16 @@ class Ranks:
     def everybody(self, value):
         """The values of all ranks, in their order; waits for all."""
         self._exchanges += 1
-        self._store.set(f"{self._exchanges}/{self.rank}", pickle.dumps(value))
+        self.store.set(f"{self._exchanges}/{self.rank}", pickle.dumps(value))
         return [self._value_of(rank) for rank in range(self.size)]
 
     def _value_of(self, rank):
         key = f"{self._exchanges}/{rank}"
-        while not self._store.check([key]):
-            if self._store.check([f"failed/{rank}"]) and not self._store.check([key]):
+        while not self.store.check([key]):
+            if self.store.check([f"failed/{rank}"]) and not self.store.check([key]):
                 raise RuntimeError(f"rank {rank} has failed")
             time.sleep(0.002)
-        return pickle.loads(self._store.get(key))
+        return pickle.loads(self.store.get(key))
 
     def outcomes(self, function):
         """Runs a check; per rank the traceback, or None where it passed."""
@@ -65,11 +65,11 @@ class Ranks:
             mine = None
         except Exception:
             mine = traceback.format_exc()
-            self._store.set(f"failed/{self.rank}", "")
+            self.store.set(f"failed/{self.rank}", "")
             # Its peers need not wait in an operation that it will not come to.
             self.group._get_backend(torch.device("cpu")).refuse("a check has failed here")
-        self._store.set(f"outcome/{self.rank}", pickle.dumps(mine))
-        return [pickle.loads(self._store.get(f"outcome/{r}")) for r in range(self.size)]
+        self.store.set(f"outcome/{self.rank}", pickle.dumps(mine))
+        return [pickle.loads(self.store.get(f"outcome/{r}")) for r in range(self.size)]
 
     def agree(self, arrays):
         """Asserts that all ranks hold the same bits."""
