@@ -8,7 +8,8 @@ function(cpdcomm_test room)
   add_executable(test_${room} ${TEST_UNPARSED_ARGUMENTS})
   target_link_libraries(test_${room}
     PRIVATE cpdcomm_test_support cpdcomm_objects GTest::gtest_main)
-  gtest_discover_tests(test_${room} TEST_PREFIX ${room}. DISCOVERY_TIMEOUT 60
+  gtest_discover_tests(test_${room} TEST_PREFIX ${room}. NO_PRETTY_VALUES
+    DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS ${room} PROCESSORS ${TEST_PROCESSORS} TIMEOUT 300)
 endfunction()
 

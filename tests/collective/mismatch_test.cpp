@@ -15,6 +15,12 @@ namespace {
 using Values = std::vector<float>;
 using Call = std::function<void(Communicator&)>;
 
+#ifdef CPDCOMM_LIGHT_TESTS
+constexpr int kRounds = 50;
+#else
+constexpr int kRounds = 200;
+#endif
+
 const Format kE4m3 = Format::floating(4, 3);
 
 /// A call that is not the one that the other ranks make.
@@ -219,13 +225,13 @@ TEST_P(Mismatch, OfEveryKindIsFoundByEveryRank) {
 TEST_P(Mismatch, InRandomMixtures) {
   for (const int count : {2, 3, 5}) {
     Ranks ranks(count);
-    play(ranks, 2, 200);
+    play(ranks, 2, kRounds);
   }
 }
 
 TEST_P(Mismatch, OnASlowNetwork) {
   Ranks ranks(make_jitter_communicators(4, 3, Ranks::patient()));
-  play(ranks, 4, 100);
+  play(ranks, 4, kRounds / 2);
 }
 
 TEST_P(Mismatch, OfEverybodyWithEverybody) {

@@ -8,7 +8,11 @@
 namespace cpdcomm::testing {
 namespace {
 
+#ifdef CPDCOMM_LIGHT_TESTS
+constexpr std::size_t kCount = 1 << 18;
+#else
 constexpr std::size_t kCount = 1 << 20;
+#endif
 
 /// What each rank of a call reports.
 PerRank<Report> reports_of(int count, const AllreduceOptions& options) {
