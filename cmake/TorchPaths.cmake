@@ -28,6 +28,9 @@ message(STATUS "Building against torch ${TORCH_VERSION}")
 set(TORCH_DEFINITIONS _GLIBCXX_USE_CXX11_ABI=${_torch_cxx11_abi})
 set(TORCH_LIBRARIES)
 foreach(_name c10 torch_cpu torch torch_python)
-  find_library(_library_${_name} ${_name} PATHS ${_torch_library_dirs} NO_DEFAULT_PATH REQUIRED)
+  # Not cached: another Python may have another torch.
+  find_library(_library_${_name} ${_name} PATHS ${_torch_library_dirs}
+               NO_DEFAULT_PATH NO_CACHE REQUIRED)
   list(APPEND TORCH_LIBRARIES ${_library_${_name}})
+  unset(_library_${_name})
 endforeach()

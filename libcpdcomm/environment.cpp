@@ -111,7 +111,8 @@ Settings read_environment() {
   if (settings.debug) {
     const AllreduceOptions& o = settings.options;
     fmt::print(
-        stderr, "cpdcomm: in force: wire={} scaling={} accumulate={} algorithm={} timeout={}\n",
+        stderr,
+        "cpdcomm: from the environment: wire={} scaling={} accumulate={} algorithm={} timeout={}\n",
         o.wire.to_string(), to_string(o.scaling), to_string(o.accumulate), to_string(o.algorithm),
         o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default");
   }

@@ -9,3 +9,4 @@
 #include "cpdcomm/options.hpp"
 #include "cpdcomm/threads.hpp"
 #include "cpdcomm/version.hpp"
+#include "cpdcomm/world.hpp"

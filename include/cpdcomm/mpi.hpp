@@ -13,8 +13,8 @@ namespace cpdcomm {
 /// must use MPI and the communicator from one thread only. The communicator must end before
 /// MPI_Finalize. MPI knows a dead peer by the deadline only, and after a timeout MPI_Finalize must
 /// not be called: it would wait for that peer.
-/// @throws Error invalid_argument when MPI is not initialised, peer_failed when MPI reports an
-/// error
+/// @throws Error invalid_argument when MPI is not initialised or `comm` is MPI_COMM_NULL or an
+///         inter-communicator, peer_failed when MPI reports an error
 CPDCOMM_API Communicator make_mpi_communicator(MPI_Comm comm,
                                                const CommunicatorOptions& options = {});
 

@@ -23,8 +23,6 @@ class Codec {
   virtual std::size_t alignment() const = 0;
   /// Exponent of the format's largest binade: where APS puts the largest possible sum.
   virtual int emax() const = 0;
-  /// Whether a cast is a bitwise copy, so that a scale exponent would gain nothing.
-  virtual bool is_identity() const = 0;
 
   virtual void encode(const float* in, std::size_t count, CastOptions cast,
                       std::byte* out) const = 0;

@@ -11,7 +11,6 @@ class IdentityCodec final : public Codec {
   std::size_t encoded_size(std::size_t count) const override { return count * sizeof(float); }
   std::size_t alignment() const override { return 8; }
   int emax() const override { return 127; }
-  bool is_identity() const override { return true; }
   void encode(const float* in, std::size_t count, CastOptions cast, std::byte* out) const override;
   void decode(const std::byte* in, std::size_t count, float* out) const override;
   void round(const float* in, std::size_t count, CastOptions cast, float* out) const override;

@@ -38,14 +38,41 @@ Engine::Engine(transport::Transport& transport) : transport_(transport), orphans
 }
 
 Engine::~Engine() {
-  const auto deadline = Clock::now() + kLastWait;
-  Backoff backoff;
-  while (!orphans_.empty() && Clock::now() < deadline) backoff.idle();
-  bool clean = orphans_.empty();
-  for (auto& [key, box] : inboxes_) clean = box->close() && clean;
+  bool clean = false;
+  try {
+    clean = leave();
+    for (auto& [key, box] : inboxes_) clean = box->close() && clean;
+  } catch (const Error&) {
+    // The network fails where nobody can be told: its memory is left to it.
+  }
   if (clean) return;
   orphans_.leak();
   transport_.abandon();
+}
+
+/// After a call that failed, messages of it may still wait for their receivers: each rank says
+/// good-bye, and takes and drops what comes until its peers have said it, too.
+bool Engine::leave() {
+  if (!failed_ || !transport_.sends_wait_for_peers()) return true;
+  Call last;
+  last.sequence = kLeft;
+  refuse(last, ErrorCode::peer_failed, "");
+  transport_.keep_address();
+  const auto deadline = Clock::now() + kLastWait;
+  Backoff backoff;
+  while (!(all_left() && orphans_.empty()) && Clock::now() < deadline) backoff.idle();
+  return orphans_.empty();
+}
+
+bool Engine::all_left() {
+  bool all = true;
+  for (int peer = 0; peer < transport_.size(); ++peer) {
+    if (peer == transport_.rank()) continue;
+    for (const Lane& lane : lanes_) {
+      if (inbox(peer, lane.channel).peek(kLeft) == nullptr) all = false;
+    }
+  }
+  return all;
 }
 
 Inbox& Engine::inbox(int peer, int channel) {
@@ -70,11 +97,11 @@ void Engine::start(const Operation& operation) {
 
 void Engine::run(const Operation& operation, Times& times) {
   const FloatEnvironment environment;
-  orphans_.empty();
-  start(operation);
   Backoff backoff;
   Clock::time_point idle_since{};
   try {
+    orphans_.empty();
+    start(operation);
     while (busy()) {
       if (aborted_) {
         throw Error(ErrorCode::peer_failed, describe(operation.call) + " was aborted by this rank");
@@ -209,6 +236,7 @@ void Engine::next_segment(const Operation& operation, Lane& lane) {
 }
 
 void Engine::give_up() {
+  failed_ = true;
   for (Lane& lane : lanes_) {
     lane.active = false;
     lane.arrived.clear();
@@ -228,6 +256,7 @@ void Engine::refuse(const Call& call, ErrorCode code, const std::string& reason)
     std::memcpy(message.body(), reason.data(), size);
     orphans_.send(std::move(message), sizeof(MessageHeader) + size, lane.channel, peers_);
   }
+  failed_ = true;
 }
 
 }  // namespace cpdcomm::collective

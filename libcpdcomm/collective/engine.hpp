@@ -85,13 +85,16 @@ class Engine {
   void look_around(const Call& call);
   int awaited_peer(const Operation& operation) const;
   void give_up();
+  bool leave();
+  bool all_left();
 
   transport::Transport& transport_;
   BufferPool pool_;
   std::map<std::pair<int, int>, std::unique_ptr<Inbox>> inboxes_;  // by peer and channel
   std::vector<Lane> lanes_;
   std::atomic<bool> aborted_{false};
-  Outbox orphans_;  // sent in calls that failed
+  bool failed_ = false;  // some call has: peers' messages of it may be under way
+  Outbox orphans_;       // sent in calls that failed
 
   // Scratch.
   std::vector<reduction::Range> ranges_;

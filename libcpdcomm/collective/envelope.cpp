@@ -111,6 +111,10 @@ void check(const Envelope& expected, const std::byte* received) {
   const Call& call = expected.call;
   const int peer = expected.message.peer;
   check_call(call, peer, received);
+  if (got.sequence == kLeft) {
+    throw Error(ErrorCode::peer_failed,
+                fmt::format("{}: rank {} has left the group", describe(call), peer));
+  }
   if (got.sequence != call.sequence) {
     throw differs(call, peer, fmt::format("is already at call {}", got.sequence));
   }

@@ -5,8 +5,6 @@
 namespace cpdcomm::collective {
 namespace {
 
-using schedule::Payload;
-
 /// The most bytes that a message may take for `count` values.
 std::size_t most_bytes(const reduction::Reduction& reduction, std::size_t tensor, std::size_t count,
                        int parts) {

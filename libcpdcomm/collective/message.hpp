@@ -49,6 +49,9 @@ inline constexpr std::uint32_t kMagic = 0x43445043;  // "CPDC"
 inline constexpr std::size_t kMessageBytes = 60 * 1024;
 inline constexpr std::size_t kLargestBody = kMessageBytes - sizeof(MessageHeader);
 
+/// The sequence number of a rank's last message: it has left the group.
+inline constexpr std::uint64_t kLeft = ~std::uint64_t{0};
+
 /// FNV-1a, 32 bits. Not against malice: against ranks that differ by mistake.
 class Hash {
  public:

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "reduction/plain.hpp"
+
 namespace cpdcomm::collective {
 namespace {
 
@@ -34,6 +36,7 @@ void check_tensor(const Tensor& tensor, std::size_t index, const AllreduceOption
         "sum and avg of fp32, bf16 and fp16",
         index, to_string(tensor.type), to_string(options.op), tensor.wire->to_string()));
   }
+  if (!is_summed_as_float(tensor, options)) reduction::check_operator(options.op, tensor.type);
   check_nodes(tensor, index, options);
   if (options.emulate_nodes > 1 && !is_summed_as_float(tensor, options)) {
     throw Error(ErrorCode::unsupported,

@@ -37,6 +37,9 @@ class Session {
     const std::lock_guard lock(mutex_);
     check_alive();
     call.sequence = ++sequence_;
+    if (call.collective != Collective::barrier) {
+      call.options_hash += static_cast<std::uint32_t>(segment_bytes_);
+    }
     const std::uint64_t sent = transport_->bytes_sent();
     Run run{call, {}, deadline(timeout), 0, {}};
     try {

@@ -32,11 +32,11 @@ FloatReduction::FloatReduction(std::vector<FloatTensor> tensors, bool cast_parts
       emulated_(!tensors_.empty() && tensors_.front().sources.size() > 1),
       divisor_(divisor) {}
 
-std::size_t FloatReduction::bytes(std::size_t tensor, std::size_t count, schedule::Payload payload,
+std::size_t FloatReduction::bytes(std::size_t tensor, std::size_t count, Payload payload,
                                   int /*parts*/) const {
   const std::size_t field = tensors_[tensor].codec->encoded_size(count);
-  const bool pair = (payload == schedule::Payload::part && part_is_pair()) ||
-                    (payload == schedule::Payload::partial && has_compensation());
+  const bool pair = (payload == Payload::part && part_is_pair()) ||
+                    (payload == Payload::partial && has_compensation());
   return pair ? 2 * field : field;
 }
 
@@ -113,7 +113,7 @@ void FloatReduction::encode_part(Slice slice, std::byte* out) {
         codec.encode(own_.sum.data(), block.count, {0, block.saturate}, at);
       }
     });
-    out += bytes(range.tensor, range.count, schedule::Payload::part, 1);
+    out += bytes(range.tensor, range.count, Payload::part, 1);
   }
 }
 
@@ -141,11 +141,11 @@ void FloatReduction::enter_own(const Block& block) {
 }
 
 /// A received part or partial sum joins total_.
-void FloatReduction::enter(const Block& block, schedule::Payload payload, const std::byte* bytes,
+void FloatReduction::enter(const Block& block, Payload payload, const std::byte* bytes,
                            bool first) {
   const codec::Codec& codec = *block.tensor.codec;
   const Cast cast(codec, block.saturate);
-  const bool part = payload == schedule::Payload::part;
+  const bool part = payload == Payload::part;
   const bool pair = part ? part_is_pair() : has_compensation();
   if (pair) {
     decode_pair(block, bytes, received_);
@@ -163,7 +163,7 @@ void FloatReduction::enter(const Block& block, schedule::Payload payload, const 
 }
 
 void FloatReduction::join(Slice slice, std::span<const Input> inputs, std::size_t own_after,
-                          schedule::Payload payload, std::byte* out) {
+                          Payload payload, std::byte* out) {
   cursors_.clear();
   for (const Input& input : inputs) cursors_.push_back(input.bytes);
   for (const Range& range : slice) {
@@ -176,7 +176,7 @@ void FloatReduction::join(Slice slice, std::span<const Input> inputs, std::size_
       if (own_after == inputs.size()) enter_own(block);
 
       const codec::Codec& codec = *block.tensor.codec;
-      if (payload == schedule::Payload::partial && has_compensation()) {
+      if (payload == Payload::partial && has_compensation()) {
         encode_pair(block, total_, out);
       } else {
         codec.encode(total_.sum.data(), block.count, {0, block.saturate},
@@ -218,7 +218,7 @@ void FloatReduction::deliver_block(const Block& block, const std::byte* result) 
 void FloatReduction::deliver(Slice slice, const std::byte* result) {
   for (const Range& range : slice) {
     for_each_block(range, [&](const Block& block) { deliver_block(block, result); });
-    result += bytes(range.tensor, range.count, schedule::Payload::result, 1);
+    result += bytes(range.tensor, range.count, Payload::result, 1);
   }
 }
 

@@ -48,11 +48,11 @@ class FloatReduction : public Reduction {
   std::size_t alignment(std::size_t tensor) const override {
     return tensors_[tensor].codec->alignment();
   }
-  std::size_t bytes(std::size_t tensor, std::size_t count, schedule::Payload payload,
+  std::size_t bytes(std::size_t tensor, std::size_t count, Payload payload,
                     int parts) const override;
   void encode_part(Slice slice, std::byte* out) override;
-  void join(Slice slice, std::span<const Input> inputs, std::size_t own_after,
-            schedule::Payload payload, std::byte* out) override;
+  void join(Slice slice, std::span<const Input> inputs, std::size_t own_after, Payload payload,
+            std::byte* out) override;
   void deliver(Slice slice, const std::byte* result) override;
 
   bool non_finite(std::size_t tensor) const { return tensors_[tensor].non_finite; }
@@ -99,7 +99,7 @@ class FloatReduction : public Reduction {
   const float* read_source(const Block& block, std::size_t node);
   void read_part(const Block& block);
   void enter_own(const Block& block);
-  void enter(const Block& block, schedule::Payload payload, const std::byte* bytes, bool first);
+  void enter(const Block& block, Payload payload, const std::byte* bytes, bool first);
   void encode_pair(const Block& block, const PartialSum& sum, std::byte* out) const;
   void decode_pair(const Block& block, const std::byte* in, PartialSum& sum) const;
   void deliver_block(const Block& block, const std::byte* result);

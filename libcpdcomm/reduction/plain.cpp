@@ -131,6 +131,8 @@ bool is_float(DataType type) {
          type == DataType::fp16;
 }
 
+}  // namespace
+
 void check_operator(ReduceOp op, DataType type) {
   const bool bitwise = op == ReduceOp::bit_and || op == ReduceOp::bit_or || op == ReduceOp::bit_xor;
   if ((is_float(type) && bitwise) || (!is_float(type) && op == ReduceOp::average)) {
@@ -140,8 +142,6 @@ void check_operator(ReduceOp op, DataType type) {
                             cpdcomm::to_string(op), cpdcomm::to_string(type)));
   }
 }
-
-}  // namespace
 
 Plain::Plain(std::vector<PlainTensor> tensors, ReduceOp op, int ranks)
     : tensors_(std::move(tensors)), op_(op), ranks_(ranks) {
@@ -155,14 +155,14 @@ const std::byte* Plain::own_part(const Range& range) const {
 
 void Plain::encode_part(Slice slice, std::byte* out) {
   for (const Range& range : slice) {
-    const std::size_t size = bytes(range.tensor, range.count, schedule::Payload::part, 1);
+    const std::size_t size = bytes(range.tensor, range.count, Payload::part, 1);
     std::memcpy(out, own_part(range), size);
     out += size;
   }
 }
 
-void Plain::join(Slice slice, std::span<const Input> inputs, std::size_t own_after,
-                 schedule::Payload payload, std::byte* out) {
+void Plain::join(Slice slice, std::span<const Input> inputs, std::size_t own_after, Payload payload,
+                 std::byte* out) {
   std::size_t offset = 0;
   for (const Range& range : slice) {
     const std::size_t size = bytes(range.tensor, range.count, payload, 1);

@@ -17,25 +17,28 @@ struct PlainTensor {
   DataType type;
 };
 
+/// @throws Error unsupported when an operator is not defined for a type (bitwise of floats, average
+///         of integers)
+void check_operator(ReduceOp op, DataType type);
+
 /// The exact reductions: every type with every operator, in its own type and in the order of the
 /// schedule. FP16 and BF16 are computed in FP32 and rounded after each operation.
 class Plain final : public Reduction {
  public:
   /// @param ranks  what `average` divides by
-  /// @throws Error unsupported when an operator is not defined for a type (bitwise of floats,
-  ///         average of integers)
+  /// @throws Error as check_operator
   Plain(std::vector<PlainTensor> tensors, ReduceOp op, int ranks);
 
   std::size_t tensors() const override { return tensors_.size(); }
   std::size_t count(std::size_t tensor) const override { return tensors_[tensor].count; }
   std::size_t alignment(std::size_t /*tensor*/) const override { return 8; }
-  std::size_t bytes(std::size_t tensor, std::size_t count, schedule::Payload /*payload*/,
+  std::size_t bytes(std::size_t tensor, std::size_t count, Payload /*payload*/,
                     int /*parts*/) const override {
     return count * size_of(tensors_[tensor].type);
   }
   void encode_part(Slice slice, std::byte* out) override;
-  void join(Slice slice, std::span<const Input> inputs, std::size_t own_after,
-            schedule::Payload payload, std::byte* out) override;
+  void join(Slice slice, std::span<const Input> inputs, std::size_t own_after, Payload payload,
+            std::byte* out) override;
   void deliver(Slice slice, const std::byte* result) override;
 
  private:

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "schedule/schedule.hpp"
+#include "payload.hpp"
 
 namespace cpdcomm::reduction {
 
@@ -23,7 +23,7 @@ using Slice = std::span<const Range>;
 /// A received message, as it takes part in a join.
 struct Input {
   const std::byte* bytes;
-  schedule::Payload payload;
+  Payload payload;
   int parts;
 };
 
@@ -40,7 +40,7 @@ class Reduction {
   virtual std::size_t alignment(std::size_t tensor) const = 0;
 
   /// Bytes of `count` values of a tensor in a message with this payload of `parts` ranks' parts.
-  virtual std::size_t bytes(std::size_t tensor, std::size_t count, schedule::Payload payload,
+  virtual std::size_t bytes(std::size_t tensor, std::size_t count, Payload payload,
                             int parts) const = 0;
 
   /// Encodes this rank's own part.
@@ -48,7 +48,7 @@ class Reduction {
   /// Joins the inputs in their order, this rank's own part after `own_after` of them, and encodes
   /// what comes out as a partial sum or as the result.
   virtual void join(Slice slice, std::span<const Input> inputs, std::size_t own_after,
-                    schedule::Payload payload, std::byte* out) = 0;
+                    Payload payload, std::byte* out) = 0;
   /// Decodes a result into the tensors.
   virtual void deliver(Slice slice, const std::byte* result) = 0;
 };

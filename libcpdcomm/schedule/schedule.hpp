@@ -4,14 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "payload.hpp"
+
 namespace cpdcomm::schedule {
 
-/// What a message carries of a chunk.
-enum class Payload : std::uint8_t {
-  part,     ///< one rank's own part
-  partial,  ///< a partial sum
-  result,   ///< the finished chunk, the same bytes for every rank
-};
+using cpdcomm::Payload;
 
 /// Where a message goes, for schedules and cost models that tell hosts apart.
 enum class Leg : std::uint8_t { inside_host, across_hosts };

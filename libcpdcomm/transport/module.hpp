@@ -4,7 +4,6 @@
 #include <span>
 #include <string>
 
-#include "cpdcomm/export.hpp"
 #include "transport/transport.hpp"
 
 namespace cpdcomm::transport {
@@ -34,9 +33,9 @@ inline constexpr const char* kLoadModule = "cpdcomm_transport_module";
 
 /// Loads the module `name` ("mpi") from beside the library, once.
 /// @throws Error unsupported that says what is missing
-CPDCOMM_API Module& load_module(const std::string& name);
+Module& load_module(const std::string& name);
 
 /// Whether load_module(name) has succeeded in this process.
-CPDCOMM_API bool is_loaded(const std::string& name);
+bool is_loaded(const std::string& name);
 
 }  // namespace cpdcomm::transport

@@ -35,6 +35,24 @@ std::unique_lock<std::mutex> turn() {
   return needed ? std::unique_lock(mutex) : std::unique_lock<std::mutex>();
 }
 
+/// While it lives, errors of a communicator that is not ours are returned, not fatal.
+class ReturnErrors {
+ public:
+  explicit ReturnErrors(MPI_Comm comm) : comm_(comm) {
+    MPI_Comm_get_errhandler(comm_, &callers_);
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+  }
+  ~ReturnErrors() {
+    MPI_Comm_set_errhandler(comm_, callers_);
+    MPI_Errhandler_free(&callers_);
+  }
+  ReturnErrors(const ReturnErrors&) = delete;
+
+ private:
+  MPI_Comm comm_;
+  MPI_Errhandler callers_ = MPI_ERRHANDLER_NULL;
+};
+
 bool is_up() {
   int initialized = 0;
   int finalized = 0;
@@ -52,14 +70,14 @@ class MpiTransport final : public Transport {
     MPI_Comm_size(comm_, &size_);
   }
   ~MpiTransport() override {
-    if (abandoned || !is_up()) return;
+    // A context that is freed may serve a new communicator, where late messages would arrive.
+    if (keep_address_ || abandoned || !is_up()) return;
     const auto lock = turn();
     MPI_Comm_free(&comm_);
   }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  std::string name() const override { return "mpi"; }
 
   Request receive(int peer, int channel, std::span<std::byte> room) override {
     const auto lock = turn();
@@ -89,6 +107,8 @@ class MpiTransport final : public Transport {
     return true;
   }
 
+  bool sends_wait_for_peers() const override { return true; }
+  void keep_address() override { keep_address_ = true; }
   void abandon() override { abandoned = true; }
 
  private:
@@ -104,6 +124,7 @@ class MpiTransport final : public Transport {
   MPI_Comm comm_;
   int rank_ = 0;
   int size_ = 1;
+  bool keep_address_ = false;
   Slots<MPI_Request> requests_;
 };
 
@@ -128,6 +149,7 @@ class MpiModule final : public Module {
 
   std::unique_ptr<Transport> open(std::span<const int> ranks, int tag) override {
     const auto lock = turn();
+    const ReturnErrors returned(MPI_COMM_WORLD);
     MPI_Group world = MPI_GROUP_NULL;
     MPI_Group group = MPI_GROUP_NULL;
     MPI_Comm comm = MPI_COMM_NULL;
@@ -169,6 +191,15 @@ namespace cpdcomm {
 Communicator make_mpi_communicator(MPI_Comm comm, const CommunicatorOptions& options) {
   if (!transport::is_up()) {
     throw Error(ErrorCode::invalid_argument, "MPI is not initialised, or finalised already");
+  }
+  if (comm == MPI_COMM_NULL) {
+    throw Error(ErrorCode::invalid_argument, "MPI_COMM_NULL has no ranks");
+  }
+  const transport::ReturnErrors returned(comm);
+  int inter = 0;
+  MPI_Comm_test_inter(comm, &inter);
+  if (inter != 0) {
+    throw Error(ErrorCode::invalid_argument, "an inter-communicator joins two groups, not one");
   }
   MPI_Comm duplicate = MPI_COMM_NULL;
   transport::check(MPI_Comm_dup(comm, &duplicate), "MPI_Comm_dup");

@@ -48,7 +48,6 @@ class ThreadTransport final : public Transport {
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(world_->size()); }
-  std::string name() const override { return "threads"; }
 
   Request receive(int peer, int channel, std::span<std::byte> room) override {
     auto pending = std::make_shared<Pending>();
@@ -83,6 +82,8 @@ class ThreadTransport final : public Transport {
     return true;
   }
 
+  bool sends_wait_for_peers() const override { return false; }
+  void keep_address() override {}
   void abandon() override {}
 
  private:

@@ -21,7 +21,6 @@ class Transport {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual std::string name() const = 0;
 
   /// Starts sending; `bytes` stay as they are until the request is done.
   Request send(int peer, int channel, std::span<const std::byte> bytes) {
@@ -36,6 +35,11 @@ class Transport {
   /// Gives up a request that is not done; its memory is free afterwards. False when it cannot be
   /// given up: then the memory must stay.
   virtual bool cancel(Request request) = 0;
+  /// Whether a send may stay undone until the peer receives it.
+  virtual bool sends_wait_for_peers() const = 0;
+  /// Called when messages may stay under way after the end: no later transport may look to them as
+  /// if it were this one.
+  virtual void keep_address() = 0;
   /// Called once when peers may be gone: the transport must not wait for them when it ends.
   virtual void abandon() = 0;
 

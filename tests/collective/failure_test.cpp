@@ -188,44 +188,68 @@ TEST(Abort, EndsTheNextCallToo) {
   }
 }
 
-/// A network that fails after so many messages.
+enum class Operation { send, receive, done };
+
+/// A network of which one kind of operation fails from some time on.
 class BreakingTransport final : public transport::Transport {
  public:
-  BreakingTransport(std::unique_ptr<Transport> inner, int lifetime)
-      : inner_(std::move(inner)), left_(lifetime) {}
+  BreakingTransport(std::unique_ptr<Transport> inner, Operation breaks, int lifetime)
+      : inner_(std::move(inner)), breaks_(breaks), left_(lifetime) {}
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
-  std::string name() const override { return "breaking"; }
   transport::Request receive(int peer, int channel, std::span<std::byte> room) override {
+    age(Operation::receive);
     return inner_->receive(peer, channel, room);
   }
-  bool done(transport::Request request) override { return inner_->done(request); }
-  bool cancel(transport::Request request) override { return inner_->cancel(request); }
+  bool done(transport::Request request) override {
+    age(Operation::done);
+    return inner_->done(request);
+  }
+  bool cancel(transport::Request request) override {
+    if (left_ == 0) throw Error(ErrorCode::peer_failed, "the cable is cut");
+    return inner_->cancel(request);
+  }
+  bool sends_wait_for_peers() const override { return true; }
+  void keep_address() override { inner_->keep_address(); }
   void abandon() override { inner_->abandon(); }
 
  private:
   transport::Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
+    age(Operation::send);
+    return inner_->send(peer, channel, bytes);
+  }
+  void age(Operation operation) {
+    if (operation != breaks_) return;
     if (left_ == 0) throw Error(ErrorCode::peer_failed, "the cable is cut");
     --left_;
-    return inner_->send(peer, channel, bytes);
   }
 
   std::unique_ptr<Transport> inner_;
+  Operation breaks_;
   int left_;
 };
 
-TEST(Network, ThatFailsKillsTheCommunicatorAndNothingElse) {
-  for (const auto algorithm : {Algorithm::direct, Algorithm::ring}) {
-    for (const int lifetime : {0, 1, 2, 3, 4, 7, 20, 41}) {
-      std::vector<Communicator> communicators;
-      for (auto& transport : transport::make_thread_transports(2)) {
-        const bool breaks = transport->rank() == 0;
-        auto cable =
-            std::make_unique<BreakingTransport>(std::move(transport), breaks ? lifetime : 1000000);
-        communicators.emplace_back(std::move(cable), hasty());
+class Network : public ::testing::TestWithParam<Operation> {
+ protected:
+  /// Rank 0 has a bad cable.
+  static Ranks ranks_that_break(Operation operation, int lifetime) {
+    std::vector<Communicator> communicators;
+    for (auto& transport : transport::make_thread_transports(2)) {
+      if (transport->rank() == 0) {
+        transport = std::make_unique<BreakingTransport>(std::move(transport), operation, lifetime);
       }
-      Ranks ranks(std::move(communicators));
+      communicators.emplace_back(std::move(transport), hasty());
+    }
+    return Ranks(std::move(communicators));
+  }
+};
+
+TEST_P(Network, ThatFailsKillsTheCommunicatorAndNothingElse) {
+  for (const auto algorithm : {Algorithm::direct, Algorithm::ring}) {
+    for (const int lifetime : {0, 1, 2, 3, 7, 41}) {
+      SCOPED_TRACE(lifetime);
+      Ranks ranks = ranks_that_break(GetParam(), lifetime);
       const auto outcomes = ranks.outcomes([&](Communicator& self) {
         for (int i = 0; i < 50; ++i) {
           Values values(1000, 1.0f);
@@ -234,9 +258,13 @@ TEST(Network, ThatFailsKillsTheCommunicatorAndNothingElse) {
       });
       EXPECT_TRUE(outcomes[0].is(ErrorCode::peer_failed)) << outcomes[0];
       EXPECT_TRUE(is_end(outcomes[1])) << outcomes[1];
+      expect_dead(ranks, 0);
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, Network,
+                         ::testing::Values(Operation::send, Operation::receive, Operation::done));
 
 }  // namespace
 }  // namespace cpdcomm::testing

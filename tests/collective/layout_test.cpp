@@ -14,7 +14,6 @@ namespace {
 using collective::Layout;
 using reduction::Range;
 using reduction::Reduction;
-using schedule::Payload;
 
 std::vector<std::size_t> random_counts(Random& random) {
   std::vector<std::size_t> counts(random.below(12));

@@ -120,6 +120,21 @@ TEST(MpiCollectives, SpreadBytes) {
   }
 }
 
+TEST(MpiCommunicators, AreMadeOfIntracommunicatorsOnly) {
+  int ranks = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+  if (ranks == 1) return;
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm side = MPI_COMM_NULL;
+  MPI_Comm bridge = MPI_COMM_NULL;
+  MPI_Comm_split(MPI_COMM_WORLD, rank == 0 ? 0 : 1, 0, &side);
+  MPI_Intercomm_create(side, 0, MPI_COMM_WORLD, rank == 0 ? 1 : 0, 0, &bridge);
+  EXPECT_THROW(make_mpi_communicator(bridge), Error);
+  MPI_Comm_free(&bridge);
+  MPI_Comm_free(&side);
+}
+
 TEST(MpiCommunicators, OfSomeRanksAndOfAllRunAtTheSameTime) {
   Communicator world = make_world();
   MPI_Comm half = MPI_COMM_NULL;

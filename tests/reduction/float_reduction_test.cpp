@@ -14,7 +14,6 @@ using reduction::FloatReduction;
 using reduction::FloatTensor;
 using reduction::Input;
 using reduction::Range;
-using schedule::Payload;
 
 constexpr std::size_t kCount = 2500;  // more than two blocks
 

@@ -12,7 +12,6 @@ namespace {
 using reduction::Input;
 using reduction::Plain;
 using reduction::Range;
-using schedule::Payload;
 
 TEST(Plain, KnowsSizes) {
   const Plain plain({{nullptr, nullptr, 5, DataType::int8}, {nullptr, nullptr, 7, DataType::fp64}},

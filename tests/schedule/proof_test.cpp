@@ -9,7 +9,6 @@ namespace {
 
 using schedule::Action;
 using schedule::Message;
-using schedule::Payload;
 using schedule::Schedule;
 using schedule::Step;
 

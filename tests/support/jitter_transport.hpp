@@ -18,7 +18,6 @@ class JitterTransport final : public transport::Transport {
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
-  std::string name() const override { return "jitter"; }
   transport::Request receive(int peer, int channel, std::span<std::byte> room) override {
     return inner_->receive(peer, channel, room);
   }
@@ -26,6 +25,8 @@ class JitterTransport final : public transport::Transport {
     return random_.below(3) == 0 && inner_->done(request);
   }
   bool cancel(transport::Request request) override { return inner_->cancel(request); }
+  bool sends_wait_for_peers() const override { return inner_->sends_wait_for_peers(); }
+  void keep_address() override { inner_->keep_address(); }
   void abandon() override { inner_->abandon(); }
 
  private:

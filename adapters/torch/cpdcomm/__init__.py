@@ -1,7 +1,8 @@
 """All-reduce of low-precision gradients: few bits on the wire, for real.
 
 Importing the package registers the ``torch.distributed`` backend ``"cpd"`` for CPU tensors and,
-under mpirun or srun, fills in RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT where they are unset::
+under mpirun or srun, fills in RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT where they are unset.
+For that the ranks agree over MPI, so all of them import the package, or none::
 
     import torch
     import torch.distributed as dist

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from . import _C
 from ._options import Options
-from .errors import Error, UnsupportedError
+from .errors import UnsupportedError
 
 
 def register() -> None:
@@ -25,31 +25,35 @@ def register() -> None:
 
 def _create(group: Any, options: Options | None) -> _C.Backend:
     """Called by torch on every rank of a new group; ``group`` has its store, rank and size."""
-    if options is not None and not isinstance(options, Options):
-        raise TypeError(
-            f"backend cpd takes pg_options of type cpdcomm.Options, not {type(options).__name__}"
-        )
-    merged = (options or Options()).over_environment()
     if group.group_size == 1:
-        return _C.backend_of_one(merged)
-    ranks = _world_ranks(group.store, group.group_rank, group.group_size)
+        return _C.backend_of_one(_merged(options))
+    try:
+        merged = _merged(options)
+        mine, world = str(_C.mpi_rank()), _C.mpi_size()
+    except Exception as error:
+        # The others wait for this rank's entry: they are told instead of left alone.
+        group.store.set(f"cpdcomm/{group.group_rank}", f"error {error}")
+        raise
+    if world < group.group_size:
+        mine = (
+            f"error MPI connects {world} processes and the group has {group.group_size} ranks: "
+            "start them with mpirun, or srun --mpi=pmix"
+        )
+    ranks = _exchange(group.store, group.group_rank, group.group_size, mine)
     tag = zlib.crc32(str(group.group_id).encode()) & 0x7FFF
     return _C.backend_over_mpi(ranks, tag, merged, group.timeout.total_seconds())
 
 
-def _world_ranks(store: Any, rank: int, size: int) -> list[int]:
-    """The MPI ranks of a group's members, exchanged over the group's store."""
-    try:
-        mine, world = str(_C.mpi_rank()), _C.mpi_size()
-    except Error as error:
-        # The others wait for this rank's entry: they are told instead of left alone.
-        store.set(f"cpdcomm/{rank}", f"error {error}")
-        raise
-    if world < size:
-        mine = (
-            f"error MPI connects {world} processes and the group has {size} ranks: "
-            "start them with mpirun, or srun --mpi=pmix"
+def _merged(options: Options | None) -> _C.AllreduceOptions:
+    if options is not None and not isinstance(options, Options):
+        raise TypeError(
+            f"backend cpd takes pg_options of type cpdcomm.Options, not {type(options).__name__}"
         )
+    return (options or Options()).over_environment()
+
+
+def _exchange(store: Any, rank: int, size: int, mine: str) -> list[int]:
+    """The MPI ranks of a group's members, over the group's store; one that failed says so."""
     store.set(f"cpdcomm/{rank}", mine)
     entries = [store.get(f"cpdcomm/{i}").decode() for i in range(size)]
     for peer, entry in enumerate(entries):

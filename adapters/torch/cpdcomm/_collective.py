@@ -36,7 +36,8 @@ def all_reduce(
             group's options say, fp32 unless asked.
         scaling: ``"aps"`` (one shared exponent per tensor), ``"aps:N"`` (per N values), ``"none"``.
             None means aps wherever a float wire other than fp32 is asked for.
-        accumulate: how partial sums are kept: ``"wide"``, ``"rounded"``, ``"kahan"``.
+        accumulate: how partial sums are kept: ``"wide"``, ``"rounded"``, ``"kahan"``. This and
+            ``algorithm`` are the call's own, whatever the group's options say.
         algorithm: ``"automatic"``, ``"direct"`` or ``"ring"``.
         op: ``"sum"`` or ``"avg"``.
         group: None is the default group.
@@ -138,6 +139,10 @@ def call_options(
     op: str,
 ) -> _C.AllreduceOptions:
     """The call's options over the group's."""
+    names = {"wire": wire, "scaling": scaling, "accumulate": accumulate, "algorithm": algorithm}
+    for what, name in names.items():
+        if not isinstance(name, str | None) and not (what == "wire" and isinstance(name, Sequence)):
+            raise TypeError(f"{what} is {name!r}, a {type(name).__name__}; a name is taken")
     if op not in ("sum", "avg"):
         raise ValueError(f"unknown op '{op}': known are sum, avg")
     if scaling is None and wire is not None:

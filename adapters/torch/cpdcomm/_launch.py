@@ -30,7 +30,7 @@ def fill_in_environment() -> None:
         _set_unset(rank, size, "127.0.0.1", _free_port())
         return
     try:
-        world = _C.World()
+        world = _C.AllRanks()
     except Error as error:
         warnings.warn(f"cpdcomm: started by a launcher, but without MPI: {error}", stacklevel=3)
         return
@@ -74,7 +74,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _agree_on_address(world: _C.World) -> tuple[str, int]:
+def _agree_on_address(world: _C.AllRanks) -> tuple[str, int]:
     """An address of rank 0 that all ranks have reached, and a port that was free on it.
 
     Host names may not resolve, and hosts may share a name and not a network: so rank 0 listens, all

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import _C
+from .errors import InvalidArgumentError
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class Options:
 
     def over_environment(self) -> _C.AllreduceOptions:
         """These options over those of the environment."""
-        if self.timeout is not None and self.timeout <= 0:
-            raise ValueError(f"timeout is {self.timeout}; a positive number of seconds is allowed")
+        if self.timeout is not None and not _is_time(self.timeout):
+            raise InvalidArgumentError(
+                f"timeout is {self.timeout!r}; seconds from 0.001 to 1e9 are allowed"
+            )
         made = _C.environment_options().over(
             wire=self.wire,
             scaling=self.scaling,
@@ -47,3 +50,8 @@ class Options:
         if self.timeout is not None:
             made.timeout = self.timeout
         return made
+
+
+def _is_time(seconds: object) -> bool:
+    """Neither nan nor inf passes."""
+    return isinstance(seconds, int | float) and 1e-3 <= seconds <= 1e9

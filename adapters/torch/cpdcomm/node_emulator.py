@@ -16,10 +16,10 @@ from .errors import InvalidArgumentError
 
 
 class NodeEmulator:
-    """R ranks that sum as R x N would: the gradients of N micro-batches on each stand for N nodes.
+    """R ranks that stand for R hosts of N ranks: each micro-batch's gradient is a node's part.
 
-    The N parts of a rank join in their order by the same casts and additions as those of ranks on
-    other hosts, then the ranks' partial sums do; all share one exponent per tensor. The N gradients
+    The N parts of a rank join in their order, cast and added as ranks' parts are, then the ranks'
+    partial sums do; all share one exponent per tensor. The N gradients
     are kept until then, so memory grows by N times the model. ::
 
         emulator = cpdcomm.NodeEmulator(model, nodes=8, wire="e4m3")
@@ -53,10 +53,13 @@ class NodeEmulator:
         op: str = "sum",
         group: dist.ProcessGroup | None = None,
     ) -> None:
-        if nodes < 1:
+        if not isinstance(nodes, int) or nodes < 1:
             raise InvalidArgumentError(f"nodes is {nodes}; at least 1 is allowed")
+        if isinstance(model, Tensor):
+            raise TypeError("model is a tensor; a module or a list of parameters is taken")
         parameters = model.parameters() if isinstance(model, Module) else model
-        self.parameters = [p for p in parameters if p.requires_grad]
+        unique = {id(p): p for p in parameters}.values()  # shared ones have one gradient
+        self.parameters = [p for p in unique if p.requires_grad]
         self.nodes = nodes
         alone = group is None and not dist.is_initialized()
         self._backend = backend_of_one() if alone else backend_of(group)
@@ -112,6 +115,7 @@ class NodeEmulator:
     def _take(index: int, parameter: Parameter) -> Tensor:
         gradient, parameter.grad = parameter.grad, None
         if gradient is None:
+            check_tensor(parameter, f"parameter {index}")
             return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
         check_tensor(gradient, f"the gradient of parameter {index}")
         return gradient.detach().contiguous()

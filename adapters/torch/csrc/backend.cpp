@@ -139,11 +139,25 @@ void Backend::shutdown_all(bool clean) {
   const std::lock_guard lock(live().mutex);
   for (Backend* backend : live().backends) {
     if (!clean) backend->abort();
+    backend->end();
     backend->shutdown();
   }
 }
 
+/// Peers that wait for this rank's next call wait for nothing.
+void Backend::end() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return;
+  }
+  refuse("its process has ended");
+}
+
 void Backend::shutdown() {
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    throw Error(ErrorCode::unsupported,
+                "a group cannot be shut down from a callback of one of its own operations");
+  }
   std::call_once(closed_, [this] {
     {
       const std::lock_guard lock(mutex_);
@@ -151,16 +165,14 @@ void Backend::shutdown() {
     }
     wake_.notify_all();
     thread_.join();
+    const std::lock_guard lock(mutex_);
     communicator_.reset();
   });
 }
 
 void Backend::abort() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (closing_) return;
-  }
-  communicator_->abort();
+  const std::lock_guard lock(mutex_);
+  if (communicator_) communicator_->abort();
 }
 
 void Backend::serve() {

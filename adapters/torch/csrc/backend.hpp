@@ -95,6 +95,7 @@ class Backend final : public c10d::Backend {
   c10::intrusive_ptr<Work> reduce(c10d::OpType type, std::vector<at::Tensor> tensors,
                                   const c10d::ReduceOp& op);
   void enqueue(Job job);
+  void end();
   void serve();
   void count(const Report& report);
 

@@ -4,15 +4,16 @@
 #include <torch/csrc/utils/pybind.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "backend.hpp"
 #include "cpdcomm/options.hpp"
 #include "cpdcomm/threads.hpp"
 #include "cpdcomm/version.hpp"
+#include "cpdcomm/world.hpp"
 #include "tensor_ops.hpp"
 #include "tensors.hpp"
-#include "transport/module.hpp"
 
 namespace py = pybind11;
 
@@ -60,21 +61,22 @@ AllreduceOptions options_over(AllreduceOptions base, const OptionalText& wire,
   return base;
 }
 
+/// Seconds as the library takes them: at least a millisecond, at most some thirty years.
+std::chrono::milliseconds milliseconds_of(double seconds) {
+  return std::chrono::milliseconds(static_cast<long long>(std::clamp(seconds, 1e-3, 1e9) * 1e3));
+}
+
 CommunicatorOptions communicator_options(const AllreduceOptions& options, double timeout) {
   CommunicatorOptions made;
-  if (timeout > 0) made.timeout = std::chrono::milliseconds(static_cast<long long>(timeout * 1e3));
+  if (timeout > 0) made.timeout = milliseconds_of(timeout);
   if (options.timeout.count() > 0) made.timeout = options.timeout;
   return made;
 }
 
-Communicator open_mpi(const std::vector<int>& ranks, int tag, const CommunicatorOptions& options) {
-  return Communicator(transport::load_module("mpi").open(ranks, tag), options);
-}
-
 c10::intrusive_ptr<Backend> backend_over_mpi(const std::vector<int>& ranks, int tag,
                                              const AllreduceOptions& options, double timeout) {
-  return c10::make_intrusive<Backend>(open_mpi(ranks, tag, communicator_options(options, timeout)),
-                                      options);
+  return c10::make_intrusive<Backend>(
+      World::load("mpi").connect(ranks, tag, communicator_options(options, timeout)), options);
 }
 
 c10::intrusive_ptr<Backend> backend_of_one(const AllreduceOptions& options) {
@@ -92,9 +94,9 @@ Report all_reduce(Backend& backend, std::vector<at::Tensor> tensors,
 }
 
 /// All ranks that the launcher started, for what they must agree about before there is a store.
-class World {
+class AllRanks {
  public:
-  World() : module_(transport::load_module("mpi")), communicator_(open_all(module_)) {}
+  AllRanks() : communicator_(connect_all()) {}
   int rank() const { return communicator_.rank(); }
   int size() const { return communicator_.size(); }
 
@@ -113,13 +115,13 @@ class World {
   }
 
  private:
-  static Communicator open_all(transport::Module& module) {
-    std::vector<int> ranks(static_cast<std::size_t>(module.world_size()));
+  static Communicator connect_all() {
+    const World world = World::load("mpi");
+    std::vector<int> ranks(static_cast<std::size_t>(world.size()));
     std::iota(ranks.begin(), ranks.end(), 0);
-    return Communicator(module.open(ranks, 0));
+    return world.connect(ranks, 0, {.timeout = std::chrono::minutes(2)});
   }
 
-  transport::Module& module_;
   Communicator communicator_;
 };
 
@@ -141,9 +143,7 @@ void define_options(py::module_& m) {
           [](const AllreduceOptions& o) {
             return std::chrono::duration<double>(o.timeout).count();
           },
-          [](AllreduceOptions& o, double seconds) {
-            o.timeout = std::chrono::milliseconds(static_cast<long long>(seconds * 1e3));
-          })
+          [](AllreduceOptions& o, double seconds) { o.timeout = milliseconds_of(seconds); })
       .def("over", &options_over, py::arg("wire") = py::none(), py::arg("scaling") = py::none(),
            py::arg("accumulate") = py::none(), py::arg("algorithm") = py::none(),
            py::arg("op") = py::none());
@@ -187,27 +187,26 @@ void define_backend(py::module_& m) {
   m.def("backend_of_one", &backend_of_one, Released());
 }
 
-void define_world(py::module_& m) {
-  py::class_<World>(m, "World")
+void define_launch(py::module_& m) {
+  py::class_<AllRanks>(m, "AllRanks")
       .def(py::init<>(), Released())
-      .def_property_readonly("rank", &World::rank)
-      .def_property_readonly("size", &World::size)
+      .def_property_readonly("rank", &AllRanks::rank)
+      .def_property_readonly("size", &AllRanks::size)
       .def("broadcast",
-           [](World& world, const py::bytes& text) {
+           [](AllRanks& ranks, const py::bytes& text) {
              std::string all = text;
              {
                const py::gil_scoped_release released;
-               all = world.broadcast(std::move(all));
+               all = ranks.broadcast(std::move(all));
              }
              return py::bytes(all);
            })
-      .def("allgather", &World::allgather, Released());
-  m.def("mpi_rank", [] { return transport::load_module("mpi").world_rank(); });
-  m.def("mpi_size", [] { return transport::load_module("mpi").world_size(); });
-  m.def("mpi_loaded", [] { return transport::is_loaded("mpi"); });
+      .def("allgather", &AllRanks::allgather, Released());
+  m.def("mpi_rank", [] { return World::load("mpi").rank(); });
+  m.def("mpi_size", [] { return World::load("mpi").size(); });
+  m.def("mpi_loaded", [] { return World::is_loaded("mpi"); });
   m.def(
-      "mpi_shutdown", [](bool clean) { transport::load_module("mpi").shutdown(clean); },
-      Released());
+      "mpi_shutdown", [](bool clean) { World::load("mpi").shutdown(clean); }, Released());
 }
 
 void define_tensor_ops(py::module_& m) {
@@ -226,7 +225,7 @@ PYBIND11_MODULE(_C, m) {
   define_options(m);
   define_reports(m);
   define_backend(m);
-  define_world(m);
+  define_launch(m);
   define_tensor_ops(m);
 }
 

@@ -24,7 +24,9 @@ std::span<const float> floats_of(const at::Tensor& x) {
 }
 
 /// x as contiguous float32; the same memory where x is that already.
-at::Tensor as_floats(const at::Tensor& x) { return x.detach().to(at::kFloat).contiguous(); }
+at::Tensor as_floats(const at::Tensor& x) {
+  return x.detach().resolve_neg().to(at::kFloat).contiguous();
+}
 
 at::Tensor quantize_to(const at::Tensor& x, Format format, bool saturate, const char* function) {
   check_float(x, function);

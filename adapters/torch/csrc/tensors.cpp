@@ -52,7 +52,8 @@ void check_cpu(const at::Tensor& tensor, const std::string& what) {
 }
 
 Contiguous::Contiguous(std::vector<at::Tensor> tensors) : original_(std::move(tensors)) {
-  for (const at::Tensor& tensor : original_) dense_.push_back(tensor.detach().contiguous());
+  for (const at::Tensor& tensor : original_)
+    dense_.push_back(tensor.detach().resolve_neg().contiguous());
 }
 
 void Contiguous::copy_back() const {

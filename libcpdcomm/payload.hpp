@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+
+namespace cpdcomm {
+
+/// What a message carries of a chunk: schedules say which, reductions know how it is written.
+enum class Payload : std::uint8_t {
+  part,     ///< one rank's own part
+  partial,  ///< a partial sum
+  result,   ///< the finished chunk, the same bytes for every rank
+};
+
+}  // namespace cpdcomm

@@ -1,0 +1,20 @@
+#include "cpdcomm/world.hpp"
+
+#include "transport/module.hpp"
+
+namespace cpdcomm {
+
+World World::load(const std::string& network) { return World(transport::load_module(network)); }
+bool World::is_loaded(const std::string& network) { return transport::is_loaded(network); }
+
+int World::rank() const { return module_->world_rank(); }
+int World::size() const { return module_->world_size(); }
+
+Communicator World::connect(std::span<const int> ranks, int tag,
+                            const CommunicatorOptions& options) const {
+  return Communicator(module_->open(ranks, tag), options);
+}
+
+void World::shutdown(bool clean) const { module_->shutdown(clean); }
+
+}  // namespace cpdcomm

@@ -1,0 +1,255 @@
+"""Programs that begin and end in all the ways that programs do; the first argument says which."""
+
+import builtins
+import ctypes
+import os
+import sys
+import time
+
+import torch
+import torch.distributed as dist
+
+import cpdcomm
+
+
+def say(*words):
+    """One line, in one piece among those of other ranks."""
+    os.write(1, (" ".join(str(word) for word in words) + "\n").encode())
+
+
+def summed(group=None, wire=None):
+    """Asserts that a group sums."""
+    x = torch.full((1000,), dist.get_rank(group) + 1.0)
+    cpdcomm.all_reduce(x, wire=wire, group=group)
+    size = dist.get_world_size(group)
+    assert (x == size * (size + 1) / 2).all(), x[0]
+
+
+def timed(call):
+    """(exception, seconds)"""
+    start = time.monotonic()
+    try:
+        call()
+    except Exception as error:
+        return error, time.monotonic() - start
+    raise AssertionError("nothing was raised")
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+
+def without_destroy():
+    dist.init_process_group("cpd")
+    summed(wire="e4m3")
+    summed(dist.new_group())
+
+
+def without_waiting():
+    """What was asked for before the end is done, or at least does not hang it."""
+    dist.init_process_group("cpd")
+    for _ in range(10):
+        dist.all_reduce(torch.ones(100_000), async_op=True)
+
+
+def without_a_group():
+    x = torch.tensor([1.03])
+    assert cpdcomm.float_quantize(x, 4, 3).item() == 1.0
+
+
+def destroyed_and_made_again():
+    for wire in ("e4m3", "fp32", "bf16"):
+        dist.init_process_group("cpd", pg_options=cpdcomm.Options(wire=wire))
+        summed()
+        group = dist.new_group()
+        summed(group)
+        dist.destroy_process_group()
+        error, _ = timed(lambda: cpdcomm.all_reduce(torch.ones(3)))
+        assert isinstance(error, ValueError) and "init_process_group" in str(error), repr(error)
+
+
+def a_group_that_was_destroyed():
+    dist.init_process_group("cpd")
+    group = dist.new_group()
+    summed(group)
+    dist.destroy_process_group(group)
+    error, _ = timed(lambda: cpdcomm.all_reduce(torch.ones(3), group=group))
+    assert isinstance(error, (ValueError, RuntimeError)), repr(error)
+    summed()
+    dist.destroy_process_group()
+
+
+def uncaught_exception():
+    dist.init_process_group("cpd")
+    summed()
+    if dist.get_rank() == 1:
+        raise ArithmeticError("rank 1 has had enough")
+    summed()
+
+
+def early_exit():
+    """One rank has done its part; the others wait for it in vain."""
+    dist.init_process_group("cpd")
+    summed()
+    if dist.get_rank() == 1:
+        sys.exit(7)
+    error, seconds = timed(summed)
+    say("told", type(error).__name__, f"{seconds:.1f}")
+
+
+def late_end():
+    """One rank still has a checkpoint to write when the others have ended."""
+    dist.init_process_group("cpd")
+    summed()
+    summed(dist.new_group())
+    if dist.get_rank() == 1:
+        dist.destroy_process_group()
+        time.sleep(4)
+
+
+def the_next_group():
+    """What a call that failed has left on the way must not come in at the next group."""
+    dist.init_process_group("cpd")
+    for _ in range(3):
+        group = dist.new_group()
+        try:
+            if dist.get_rank() == 0:
+                cpdcomm.all_reduce(torch.ones(9), wire="e99m9", group=group)
+            else:
+                time.sleep(0.2)  # by then rank 0 has destroyed the group
+                cpdcomm.all_reduce(torch.full((9,), 100.0), group=group)
+            raise AssertionError("nothing was raised")
+        except (ValueError, cpdcomm.MismatchError):
+            dist.destroy_process_group(group)
+        group = dist.new_group()
+        x = torch.ones(9)
+        cpdcomm.all_reduce(x, group=group)
+        assert x.tolist() == [dist.get_world_size()] * 9
+        summed(group)
+        dist.destroy_process_group(group)
+
+
+def large_sums_that_failed():
+    """What was sent in them is taken in: the launch ends as if nothing had happened."""
+    dist.init_process_group("cpd")
+    group = dist.new_group()
+    for i in range(6):
+        size = 300_000 + (dist.get_rank() if i % 2 else 1000 * (dist.get_rank() == 0))
+        error, _ = timed(lambda: cpdcomm.all_reduce(torch.ones(size), group=group))  # noqa: B023
+        assert isinstance(error, cpdcomm.MismatchError), repr(error)
+        summed(group)
+    summed()
+
+
+def mpi_ended_by_another():
+    """mpi4py ends MPI when it was imported last, before the groups have ended."""
+    dist.init_process_group("cpd")
+    summed()
+    ctypes.CDLL(None).MPI_Finalize()
+    error, _ = timed(summed)
+    assert isinstance(error, cpdcomm.PeerFailedError), repr(error)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def sleeper():
+    """The last rank oversleeps the timeout of one group; the other group lives on."""
+    dist.init_process_group("cpd")
+    group = dist.new_group(pg_options=cpdcomm.Options(timeout=1))
+    other = dist.new_group()
+    summed(group)
+    asleep = dist.get_rank() == dist.get_world_size() - 1
+    if asleep:
+        time.sleep(3)
+        error, seconds = timed(lambda: summed(group))
+        assert isinstance(error, cpdcomm.PeerFailedError), repr(error)
+        assert seconds < 0.5, seconds
+    else:
+        error, seconds = timed(lambda: summed(group))
+        assert isinstance(error, (cpdcomm.TimeoutError, cpdcomm.PeerFailedError)), repr(error)
+        assert seconds < 2.5, seconds
+        if isinstance(error, cpdcomm.TimeoutError):
+            assert isinstance(error, builtins.TimeoutError) and seconds > 0.9, seconds
+        say("told", type(error).__name__)
+    for call in (
+        lambda: cpdcomm.all_reduce(torch.ones(3), group=group),
+        lambda: dist.all_reduce(torch.ones(3), group=group),
+        lambda: dist.broadcast(torch.ones(3), src=0, group=group),
+        lambda: dist.barrier(group=group),
+        lambda: dist.all_reduce(torch.ones(3), group=group, async_op=True).wait(),
+    ):
+        error, seconds = timed(call)
+        assert isinstance(error, cpdcomm.PeerFailedError), repr(error)
+        assert isinstance(error, ConnectionError) and seconds < 0.5, seconds
+    summed(other, wire="e4m3")
+    say("rank is done")
+    # mpirun ends all ranks when the first leaves without MPI_Finalize: let all of them speak.
+    dist.barrier(group=other)
+
+
+def overslept_by_the_environment():
+    """CPDCOMM_TIMEOUT is the group's."""
+    dist.init_process_group("cpd")
+    if dist.get_rank() == 0:
+        time.sleep(3)
+    else:
+        error, seconds = timed(summed)
+        assert isinstance(error, cpdcomm.TimeoutError), repr(error)
+        assert 0.4 < seconds < 1.5, seconds
+        say("rank is done")
+        time.sleep(3)
+
+
+# --- beginnings -----------------------------------------------------------------------------------
+
+
+def ranks_in_another_order():
+    """torch's ranks are not MPI's: sums are in torch's order, roots are torch's."""
+    size = int(os.environ["OMPI_COMM_WORLD_SIZE"])
+    rank = size - 1 - int(os.environ["OMPI_COMM_WORLD_RANK"])
+    dist.init_process_group("cpd", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=size)
+    assert dist.get_rank() == rank
+    x = torch.tensor([float(rank)])
+    dist.broadcast(x, src=1)
+    assert x.item() == 1
+    values = [2.0**24, 1.0, 1.0][:size]  # 2^24 + 1 + 1 depends on the order
+    y = torch.tensor([values[rank]])
+    cpdcomm.all_reduce(y, algorithm="direct")
+    assert y.item() == 2.0**24, y.item()
+    half = dist.new_group([0, size - 1])
+    if rank in (0, size - 1):
+        summed(half)
+    dist.destroy_process_group()
+
+
+def beside_another_backend():
+    """gloo is the default, cpd a group of its own; or cpd is the CPU's of several."""
+    dist.init_process_group("gloo")
+    group = dist.new_group(backend="cpd", pg_options=cpdcomm.Options(wire="e4m3"))
+    summed(group)
+    error, _ = timed(summed)
+    assert isinstance(error, ValueError) and "gloo" in str(error), repr(error)
+    dist.destroy_process_group()
+    dist.init_process_group("cpu:cpd")
+    summed(wire="e4m3")
+    dist.destroy_process_group()
+
+
+def one_rank():
+    dist.init_process_group("cpd", pg_options=cpdcomm.Options(wire="e4m3"))
+    assert dist.get_world_size() == 1
+    x = torch.tensor([1.03, 0.5])
+    report = cpdcomm.all_reduce(x)
+    assert report.wire_bytes == 0 and x.tolist() == [1.0, 0.5]
+    y = torch.tensor([3])
+    dist.all_reduce(y)
+    dist.barrier()
+    assert y.item() == 3
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 2))
+    model(torch.ones(1, 3)).sum().backward()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
+    say("rank ends")
