@@ -1,0 +1,181 @@
+"""Options: what is allowed, and which of call, group and environment wins."""
+
+import copy
+import dataclasses
+import pickle
+import sys
+
+import mpirun
+import pytest
+import torch
+
+import cpdcomm
+
+# --- Options --------------------------------------------------------------------------------------
+
+
+def test_nothing_is_asked_for_by_default():
+    options = cpdcomm.Options()
+    assert all(getattr(options, field.name) is None for field in dataclasses.fields(options))
+    made = options.over_environment()
+    assert (made.wire, made.scaling) == ("fp32", "automatic")
+    assert (made.accumulate, made.algorithm) == ("wide", "automatic")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("wire", ["fp32", "e4m3", "bf16", "fp16", "e1m0", "e8m23"]),
+        ("scaling", ["automatic", "none", "aps", "aps:8", "aps:65536"]),
+        ("accumulate", ["wide", "rounded", "kahan"]),
+        ("algorithm", ["automatic", "direct", "ring"]),
+        ("timeout", [0.5, 1, 3600.0, 0.001]),
+    ],
+)
+def test_what_is_allowed(name, values):
+    for value in values:
+        options = cpdcomm.Options(**{name: value})
+        assert getattr(options, name) == value
+        made = getattr(options.over_environment(), name)
+        assert made == value or (name, value, made) == ("wire", "e8m23", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [
+        ("wire", "float8", "fp32"),
+        ("wire", "e9m3", "e9m3"),
+        ("wire", "", "fp32"),
+        ("scaling", "asp", "aps"),
+        ("scaling", "aps:7", "multiple of 8"),
+        ("accumulate", "exactly", "kahan"),
+        ("algorithm", "tree house", "ring"),
+        ("timeout", 0, "positive|seconds"),
+        ("timeout", -1.0, "positive|seconds"),
+        ("timeout", float("nan"), "positive|seconds"),
+        ("timeout", float("inf"), "positive|seconds"),
+    ],
+)
+def test_what_is_not_allowed(name, value, known):
+    with pytest.raises(ValueError, match=known):
+        cpdcomm.Options(**{name: value})
+
+
+def test_options_are_values():
+    options = cpdcomm.Options(wire="e4m3", timeout=5)
+    for twin in (copy.copy(options), copy.deepcopy(options), pickle.loads(pickle.dumps(options))):
+        assert twin == options
+    assert dataclasses.replace(options, wire="e5m2").wire == "e5m2"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        options.wire = "e5m2"
+
+
+def test_no_group():
+    for call in (
+        lambda: cpdcomm.all_reduce([torch.ones(3)]),
+        lambda: cpdcomm.all_reduce([torch.ones(3)], wire="e4m3"),
+        lambda: cpdcomm.stats(),
+    ):
+        with pytest.raises(ValueError, match="init_process_group"):
+            call()
+
+
+# --- the environment ------------------------------------------------------------------------------
+
+PROGRAM = """
+import torch, torch.distributed as dist, cpdcomm
+options = {options}
+dist.init_process_group("cpd", store=dist.HashStore(), rank=0, world_size=1,
+                        pg_options=cpdcomm.Options(**options) if options else None)
+x = torch.tensor([1.03, 0.001])
+report = cpdcomm.all_reduce(x, **{call})
+y = torch.tensor([1.03, 0.001])
+dist.all_reduce(y)
+print("RESULT", x.tolist() == {want}.tolist(), y.tolist() == {group}.tolist(), report.algorithm)
+"""
+
+INPUT = "torch.tensor([1.03, 0.001])"
+E4M3, E5M2 = f"cpdcomm.quantize({INPUT}, 'e4m3')", f"cpdcomm.quantize({INPUT}, 'e5m2')"
+PLAIN = {"scaling": "none"}
+
+
+def run(program, **environment):
+    return mpirun.run([sys.executable, "-c", program], 40.0, **environment)
+
+
+def result(options, call, want, group, **environment):
+    end = run(PROGRAM.format(options=options, call=call, want=want, group=group), **environment)
+    assert end.code == 0, end.output
+    line = next(line for line in end.output.splitlines() if line.startswith("RESULT"))
+    assert line.split()[1:3] == ["True", "True"], end.output
+    return line.split()[3], end.output
+
+
+def test_the_environment_is_the_groups_default():
+    e4m3 = {"CPDCOMM_WIRE": "e4m3", "CPDCOMM_SCALING": "none", "CPDCOMM_ALGORITHM": "ring"}
+    _, said = result({}, {}, E4M3, E4M3, CPDCOMM_DEBUG="info", **e4m3)
+    for words in ("wire=e4m3", "scaling=none", "algorithm=ring", "accumulate=wide"):
+        assert words in said, said
+
+
+def test_options_win_over_the_environment():
+    result(PLAIN | {"wire": "e4m3"}, {}, E4M3, E4M3, CPDCOMM_WIRE="e5m2")
+
+
+def test_the_call_wins_over_all():
+    call = PLAIN | {"wire": "e5m2", "algorithm": "direct"}
+    algorithm, _ = result(
+        PLAIN | {"wire": "e4m3"}, call, E5M2, E4M3, CPDCOMM_WIRE="e3m0", CPDCOMM_ALGORITHM="ring"
+    )
+    assert algorithm == "direct"
+
+
+def test_unknown_variables_are_warned_about():
+    known = {"CPDCOMM_WIER": "CPDCOMM_WIRE", "CPDCOMM_TIME_OUT": "CPDCOMM_TIMEOUT"}
+    end = run("import cpdcomm; cpdcomm.Options()", **dict.fromkeys(known, "e4m3"))
+    assert end.code == 0, end.output
+    for wrong, right in known.items():
+        line = next(line for line in end.output.splitlines() if wrong in line)
+        assert right in line, line
+    assert len(end.output.splitlines()) == 2, end.output
+
+
+WRONG = [
+    ("CPDCOMM_WIRE", "e9m9", "e9m9"),
+    ("CPDCOMM_SCALING", "sometimes", "aps"),
+    ("CPDCOMM_ACCUMULATE", "never", "kahan"),
+    ("CPDCOMM_ALGORITHM", "dance", "ring"),
+    ("CPDCOMM_TIMEOUT", "soon", "seconds"),
+    ("CPDCOMM_TIMEOUT", "-3", "seconds"),
+    ("CPDCOMM_TIMEOUT", "nan", "seconds"),
+    ("CPDCOMM_DEBUG", "loud", "info"),
+]
+# The environment is read once a process: each value has a child of its own.
+WRONG_VALUES = f"""
+import os, sys, cpdcomm, torch, torch.distributed as dist
+
+def told(call):
+    try:
+        call()
+    except ValueError as error:
+        print("told", error, flush=True)
+
+for name, value, _ in {WRONG}:
+    if os.fork() == 0:
+        os.environ[name] = value
+        told(cpdcomm.Options)
+        told(lambda: dist.init_process_group("cpd", store=dist.HashStore(), rank=0, world_size=1))
+        assert cpdcomm.float_quantize(torch.ones(1), 4, 3).item() == 1
+        os._exit(0)
+    assert os.wait()[1] == 0, name
+"""
+
+
+def test_wrong_values_are_errors():
+    """At the first use and at every other, never half in force; casts work all the same."""
+    end = run(WRONG_VALUES)
+    assert end.code == 0, end.output
+    told = [line for line in end.output.splitlines() if line.startswith("told")]
+    assert len(told) == 2 * len(WRONG), end.output
+    for i, line in enumerate(told):
+        assert all(words in line for words in WRONG[i // 2]), line

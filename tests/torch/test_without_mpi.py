@@ -1,0 +1,75 @@
+"""A machine without MPI: the package without the module that needs it."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import mpirun
+import pytest
+
+import cpdcomm
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch, torch.distributed as dist, cpdcomm
+assert cpdcomm.__file__.startswith(sys.argv[1]), cpdcomm.__file__
+
+assert cpdcomm.float_quantize(torch.tensor([1.03]), 4, 3).item() == 1
+assert cpdcomm.encode(torch.ones(8), "e2m0").numel() == 3
+
+p = torch.nn.Parameter(torch.zeros(3))
+emulator = cpdcomm.NodeEmulator([p], 2, wire="e4m3")
+for _ in range(2):
+    p.grad = torch.ones(3)
+    emulator.add()
+emulator.reduce()
+assert p.grad.tolist() == [2.0] * 3
+
+dist.init_process_group("cpd", store=dist.HashStore(), rank=0, world_size=1)
+x = torch.tensor([1.03])
+assert cpdcomm.all_reduce(x, wire="e4m3").wire_bytes == 0 and x.item() == 1
+dist.all_reduce(torch.ones(3, dtype=torch.int64))
+dist.barrier()
+dist.destroy_process_group()
+
+try:
+    dist.init_process_group("cpd", init_method="file://" + sys.argv[1] + "/store",
+                            rank=int(sys.argv[2]), world_size=2)
+except NotImplementedError as error:
+    print("told", error)
+print("end")
+"""
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """The folder of a copy without MPI."""
+    folder = tmp_path_factory.mktemp("without_mpi")
+    copy = shutil.copytree(Path(cpdcomm.__file__).parent, folder / "cpdcomm")
+    modules = list(copy.glob("libcpdcomm_mpi*"))
+    assert modules, "the package has no such module to begin with"
+    for module in modules:
+        module.unlink()
+    return folder
+
+
+def run(package, rank, **environment):
+    command = [sys.executable, "-c", PROGRAM, str(package), rank]
+    return mpirun.run(command, 40.0, **environment)
+
+
+def test_all_but_several_ranks(package):
+    """Casts, node emulation and a group of one work; a larger group says what is missing."""
+    # One process is enough: the first rank that cannot tells the other over the store.
+    end = run(package, "0")
+    assert end.code == 0 and "end" in end.output, end.output
+    assert "told" in end.output and "libcpdcomm_mpi" in end.output, end.output
+    assert "arning" not in end.output, end.output
+
+
+def test_under_a_launcher(package):
+    """Started by mpirun all the same: a warning says what is missing, and nothing breaks."""
+    end = run(package, "1", OMPI_COMM_WORLD_RANK="1", OMPI_COMM_WORLD_SIZE="2")
+    assert end.code == 0 and "end" in end.output, end.output
+    assert "UserWarning" in end.output and "without MPI" in end.output, end.output
