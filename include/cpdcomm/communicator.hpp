@@ -94,7 +94,8 @@ class CPDCOMM_API Communicator {
 
   /// Tells the peers that this rank cannot take part in the call that they are about to make, or
   /// are in; they throw Error mismatch with `reason`. For callers that check arguments themselves.
-  void refuse(const std::string& reason);
+  /// @param code  peer_failed when this rank goes for good: then they throw Error peer_failed
+  void refuse(const std::string& reason, ErrorCode code = ErrorCode::invalid_argument);
 
   /// Ends the call that another thread is in with Error peer_failed; the communicator is then dead.
   void abort();

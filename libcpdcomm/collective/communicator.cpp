@@ -76,7 +76,9 @@ void Communicator::allgather(std::span<const std::byte> mine, std::span<std::byt
   collective::allgather(*impl_, mine, all);
 }
 void Communicator::barrier() { collective::barrier(*impl_); }
-void Communicator::refuse(const std::string& reason) { impl_->refuse(reason); }
+void Communicator::refuse(const std::string& reason, ErrorCode code) {
+  impl_->refuse(reason, code);
+}
 void Communicator::abort() { impl_->abort(); }
 
 std::vector<Communicator> make_thread_communicators(int ranks, const CommunicatorOptions& options) {

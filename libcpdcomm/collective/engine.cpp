@@ -41,10 +41,10 @@ Engine::~Engine() {
   bool clean = false;
   try {
     clean = leave();
-    for (auto& [key, box] : inboxes_) clean = box->close() && clean;
   } catch (const Error&) {
     // The network fails where nobody can be told: its memory is left to it.
   }
+  for (auto& [key, box] : inboxes_) clean = box->close() && clean;
   if (clean) return;
   orphans_.leak();
   transport_.abandon();
@@ -76,9 +76,12 @@ bool Engine::all_left() {
 }
 
 Inbox& Engine::inbox(int peer, int channel) {
-  auto& box = inboxes_[{peer, channel}];
-  if (!box) box = std::make_unique<Inbox>(transport_, pool_, peer, channel);
-  return *box;
+  const std::pair key(peer, channel);
+  const auto found = inboxes_.find(key);
+  if (found != inboxes_.end()) return *found->second;
+  // Only then in its place: to post its receives may fail.
+  auto box = std::make_unique<Inbox>(transport_, pool_, peer, channel);
+  return *inboxes_.emplace(key, std::move(box)).first->second;
 }
 
 void Engine::start(const Operation& operation) {

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "cpdcomm/error.hpp"
+
 namespace cpdcomm::collective {
 namespace {
 
@@ -12,6 +14,16 @@ std::uint64_t sequence_of(const Buffer& buffer) {
 }
 
 }  // namespace
+
+Inbox::Inbox(transport::Transport& transport, BufferPool& pool, int peer, int channel)
+    : transport_(transport), pool_(pool), peer_(peer), channel_(channel) {
+  try {
+    while (posted_.size() < kAhead) post();
+  } catch (...) {
+    close();  // or the pool would give away what the network may still write to
+    throw;
+  }
+}
 
 const std::byte* Inbox::peek(std::uint64_t sequence) {
   while (!next_ || sequence_of(*next_) < sequence) {
@@ -33,12 +45,21 @@ Buffer Inbox::take() {
 bool Inbox::close() {
   bool closed = true;
   for (Posted& posted : posted_) {
-    if (transport_.done(posted.request) || transport_.cancel(posted.request)) continue;
+    if (give_up(posted.request)) continue;
     posted.buffer.leak();
     closed = false;
   }
   posted_.clear();
   return closed;
+}
+
+/// Whether the network will not write to a request's memory any more.
+bool Inbox::give_up(transport::Request request) {
+  try {
+    return transport_.done(request) || transport_.cancel(request);
+  } catch (const Error&) {
+    return false;  // the network is gone, and nobody waits for this
+  }
 }
 
 }  // namespace cpdcomm::collective

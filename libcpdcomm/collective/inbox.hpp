@@ -14,10 +14,7 @@ namespace cpdcomm::collective {
 /// recognised by its sequence number and dropped.
 class Inbox {
  public:
-  Inbox(transport::Transport& transport, BufferPool& pool, int peer, int channel)
-      : transport_(transport), pool_(pool), peer_(peer), channel_(channel) {
-    while (posted_.size() < kAhead) post();
-  }
+  Inbox(transport::Transport& transport, BufferPool& pool, int peer, int channel);
   Inbox(const Inbox&) = delete;
   ~Inbox() { close(); }
 
@@ -38,6 +35,7 @@ class Inbox {
     transport::Request request;
   };
 
+  bool give_up(transport::Request request);
   void post() {
     Buffer buffer = pool_.take();
     const auto request = transport_.receive(peer_, channel_, {buffer.data(), kMessageBytes});

@@ -46,13 +46,17 @@ Clock::time_point Session::deadline(std::chrono::milliseconds timeout) const {
   return Clock::now() + std::min(timeout.count() > 0 ? timeout : timeout_, kForEver);
 }
 
-void Session::fail(const Call& call, ErrorCode code, const std::string& reason) {
-  if (code == ErrorCode::timeout || code == ErrorCode::peer_failed) dead_ = reason;
+void Session::tell_peers(const Call& call, ErrorCode code, const std::string& reason) {
   try {
     engine_.refuse(call, code, reason);
   } catch (const Error&) {
     // The network is gone with the peers: the error under way says more.
   }
+}
+
+void Session::fail(const Call& call, ErrorCode code, const std::string& reason) {
+  if (code == ErrorCode::timeout || code == ErrorCode::peer_failed) dead_ = reason;
+  tell_peers(call, code, reason);
   if (!dead_.empty()) transport_->abandon();
 }
 
@@ -65,12 +69,12 @@ void Session::run(Run& run, reduction::Reduction& reduction) {
   this->run(run, Layout::balanced(reduction, size(), size(), segment_bytes_), reduction);
 }
 
-void Session::refuse(const std::string& reason) {
+void Session::refuse(const std::string& reason, ErrorCode code) {
   const std::lock_guard lock(mutex_);
   if (!dead_.empty()) return;
   Call call;
   call.sequence = ++sequence_;
-  engine_.refuse(call, ErrorCode::invalid_argument, reason);
+  tell_peers(call, code, reason);
 }
 
 }  // namespace cpdcomm::collective

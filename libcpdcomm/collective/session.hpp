@@ -61,12 +61,13 @@ class Session {
   /// The same, cut into a chunk for each rank.
   void run(Run& run, reduction::Reduction& reduction);
 
-  void refuse(const std::string& reason);
+  void refuse(const std::string& reason, ErrorCode code);
   void abort() { engine_.abort(); }
 
  private:
   void check_alive() const;
   Clock::time_point deadline(std::chrono::milliseconds timeout) const;
+  void tell_peers(const Call& call, ErrorCode code, const std::string& reason);
   void fail(const Call& call, ErrorCode code, const std::string& reason);
 
   std::unique_ptr<transport::Transport> transport_;

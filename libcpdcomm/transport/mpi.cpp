@@ -53,6 +53,13 @@ class ReturnErrors {
   MPI_Errhandler callers_ = MPI_ERRHANDLER_NULL;
 };
 
+/// Another part of the program may end MPI before us; what is called then would end the process.
+void require_not_finalized() {
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  if (finalized != 0) throw Error(ErrorCode::peer_failed, "MPI has been finalised");
+}
+
 bool is_up() {
   int initialized = 0;
   int finalized = 0;
@@ -80,6 +87,7 @@ class MpiTransport final : public Transport {
   int size() const override { return size_; }
 
   Request receive(int peer, int channel, std::span<std::byte> room) override {
+    require_not_finalized();
     const auto lock = turn();
     MPI_Request request = MPI_REQUEST_NULL;
     check(MPI_Irecv(room.data(), static_cast<int>(room.size()), MPI_BYTE, peer, channel, comm_,
@@ -89,6 +97,7 @@ class MpiTransport final : public Transport {
   }
 
   bool done(Request request) override {
+    require_not_finalized();
     const auto lock = turn();
     int flag = 0;
     check(MPI_Test(&requests_[request], &flag, MPI_STATUS_IGNORE), "MPI_Test");
@@ -113,6 +122,7 @@ class MpiTransport final : public Transport {
 
  private:
   Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
+    require_not_finalized();
     const auto lock = turn();
     MPI_Request request = MPI_REQUEST_NULL;
     check(MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, peer, channel, comm_,

@@ -80,5 +80,19 @@ TEST(MpiMismatch, LeavesNothingBehindThatTheEndWaitsFor) {
   }
 }
 
+TEST(MpiMismatch, IsNotHeardInTheNextCommunicator) {
+  // MPI gives a new communicator the place of one that has ended.
+  for (int round = 0; round < 10; ++round) {
+    {
+      Communicator world = make_world();
+      if (world.size() == 1) return;
+      Values values(world.rank() == round % world.size() ? 10 : 20, 1.0f);
+      EXPECT_THROW(world.allreduce(values), Error);  // few values: only one channel is listened to
+    }
+    Communicator next = make_world();
+    expect_right(next, 1000000);
+  }
+}
+
 }  // namespace
 }  // namespace cpdcomm::testing

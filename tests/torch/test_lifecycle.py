@@ -8,8 +8,8 @@ import pytest
 UNCLEAN = "exiting improperly"  # what mpirun says of a rank that did not call MPI_Finalize
 
 
-def run(scenario, ranks, *arguments, script="lifecycle.py", timeout=40.0, **environment):
-    return mpirun.launch(script, ranks, scenario, *arguments, timeout=timeout, **environment)
+def run(scenarios, ranks, script="lifecycle.py", **environment):
+    return mpirun.launch(script, ranks, *scenarios, timeout=40.0, **environment)
 
 
 def ends_well(end, ranks):
@@ -19,35 +19,36 @@ def ends_well(end, ranks):
 
 
 @pytest.mark.parametrize(
-    "scenario",
+    "scenarios",
     [
-        "without_destroy",
-        "without_waiting",
-        "without_a_group",
-        "destroyed_and_made_again",
-        "a_group_that_was_destroyed",
-        "beside_another_backend",
-        "late_end",
-        "the_next_group",
-        "large_sums_that_failed",
-        "mpi_ended_by_another",
+        ["without_destroy"],
+        ["without_waiting"],
+        ["destroyed_and_made_again", "a_group_that_was_destroyed", "beside_another_backend"],
+        ["late_end"],
+        ["the_next_group", "large_sums_that_failed"],
+        ["mpi_ended_by_another"],
     ],
+    ids=" ".join,
 )
-def test_an_end_like_any_other(scenario):
-    ends_well(run(scenario, 2), 2)
+def test_an_end_like_any_other(scenarios):
+    ends_well(run(scenarios, 2), 2)
+
+
+def test_late_complaints():
+    ends_well(run(["the_group_after_a_broadcast"], 4), 4)
 
 
 @pytest.mark.parametrize("scenario", ["with_threads", "without_threads"])
 def test_beside_a_program_that_uses_mpi(scenario):
-    ends_well(run(scenario, 2, script="beside_mpi.py"), 2)
+    ends_well(run([scenario], 2, script="beside_mpi.py"), 2)
 
 
 def test_ranks_in_another_order(tmp_path):
-    ends_well(run("ranks_in_another_order", 3, tmp_path / "store"), 3)
+    ends_well(run(["ranks_in_another_order"], 3, STORE=str(tmp_path / "store")), 3)
 
 
 def test_one_rank():
-    ends_well(run("one_rank", 1), 1)
+    ends_well(run(["one_rank"], 1), 1)
 
 
 def test_one_process_without_a_launcher():
@@ -58,19 +59,19 @@ def test_one_process_without_a_launcher():
 
 def test_a_rank_that_oversleeps_the_timeout():
     """A dead group, a process that goes on, and an end without waiting for whom nobody knows."""
-    end = run("sleeper", 3)
+    end = run(["sleeper"], 3)
     assert end.output.count("rank is done") == 3, end.output
     assert "told TimeoutError" in end.output, end.output
     assert end.seconds < 20, end.output
 
 
 def test_the_timeout_of_the_environment():
-    end = run("overslept_by_the_environment", 2, CPDCOMM_TIMEOUT="0.5")
+    end = run(["overslept_by_the_environment"], 2, CPDCOMM_TIMEOUT="0.5")
     assert "rank is done" in end.output, end.output
 
 
 def test_a_rank_that_raises_ends_all():
-    end = run("uncaught_exception", 2)
+    end = run(["uncaught_exception"], 2)
     assert end.code != 0
     assert "ArithmeticError: rank 1 has had enough" in end.output
     assert "rank ends" not in end.output
@@ -78,7 +79,7 @@ def test_a_rank_that_raises_ends_all():
 
 
 def test_a_rank_that_exits_is_not_waited_for():
-    end = run("early_exit", 3)
+    end = run(["early_exit"], 3)
     assert end.code != 0
     assert "told PeerFailedError 0." in end.output, end.output
     assert end.seconds < 15, end.output

@@ -150,7 +150,7 @@ void Backend::end() {
     const std::lock_guard lock(mutex_);
     if (closing_) return;
   }
-  refuse("its process has ended");
+  refuse("its process has ended", ErrorCode::peer_failed);
 }
 
 void Backend::shutdown() {
@@ -349,8 +349,8 @@ Report Backend::all_reduce(ExplicitCall call) {
   return done.get_future().get();
 }
 
-void Backend::refuse(const std::string& reason) {
-  enqueue([this, reason] { communicator_->refuse(reason); });
+void Backend::refuse(const std::string& reason, ErrorCode code) {
+  enqueue([this, reason, code] { communicator_->refuse(reason, code); });
 }
 
 }  // namespace cpdcomm::torch_adapter

@@ -75,7 +75,7 @@ class Backend final : public c10d::Backend {
   /// cpdcomm.all_reduce: waits for its turn and its end.
   Report all_reduce(ExplicitCall call);
   /// Tells the peers, in turn, that this rank's next call is wrong.
-  void refuse(const std::string& reason);
+  void refuse(const std::string& reason, ErrorCode code = ErrorCode::invalid_argument);
 
   /// Ends what is under way and everything after it with an error.
   void abort() override;

@@ -179,7 +179,9 @@ void define_backend(py::module_& m) {
       .def("defaults", &Backend::defaults, py::return_value_policy::copy)
       .def("stats", &Backend::stats)
       .def("all_reduce", &all_reduce, Released())
-      .def("refuse", &Backend::refuse, Released())
+      .def(
+          "refuse", [](Backend& backend, const std::string& reason) { backend.refuse(reason); },
+          Released())
       .def("abort", &Backend::abort, Released())
       .def("shutdown", &Backend::shutdown, Released());
   m.def("shutdown_all", &Backend::shutdown_all, Released());

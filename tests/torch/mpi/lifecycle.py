@@ -1,4 +1,4 @@
-"""Programs that begin and end in all the ways that programs do; the first argument says which."""
+"""Programs that begin and end in all the ways that programs do; the arguments say which."""
 
 import builtins
 import ctypes
@@ -103,7 +103,7 @@ def late_end():
     summed(dist.new_group())
     if dist.get_rank() == 1:
         dist.destroy_process_group()
-        time.sleep(4)
+        time.sleep(3)
 
 
 def the_next_group():
@@ -126,6 +126,30 @@ def the_next_group():
         assert x.tolist() == [dist.get_world_size()] * 9
         summed(group)
         dist.destroy_process_group(group)
+    dist.destroy_process_group()
+
+
+def the_group_after_a_broadcast():
+    """A root does not wait for its peers, nor for their complaints: they come when it has gone."""
+    dist.init_process_group("cpd")
+    size = dist.get_world_size()
+    for _ in range(3):
+        group = dist.new_group()
+        x = torch.ones(9 if dist.get_rank() == 0 else 10)
+        if dist.get_rank() > 0:
+            time.sleep(0.2)
+            error, _ = timed(lambda: dist.broadcast(x, src=0, group=group))  # noqa: B023
+            assert isinstance(error, cpdcomm.MismatchError), repr(error)
+        else:
+            dist.broadcast(x, src=0, group=group)
+        dist.destroy_process_group(group)
+        pairs = [dist.new_group([i, (i + 1) % size]) for i in range(0, size, 2)]
+        for pair in pairs:
+            if pair is not dist.GroupMember.NON_GROUP_MEMBER:
+                summed(pair)
+        group = dist.new_group()
+        summed(group)
+        dist.destroy_process_group(group)
 
 
 def large_sums_that_failed():
@@ -137,7 +161,7 @@ def large_sums_that_failed():
         error, _ = timed(lambda: cpdcomm.all_reduce(torch.ones(size), group=group))  # noqa: B023
         assert isinstance(error, cpdcomm.MismatchError), repr(error)
         summed(group)
-    summed()
+    dist.destroy_process_group()
 
 
 def mpi_ended_by_another():
@@ -191,13 +215,12 @@ def overslept_by_the_environment():
     """CPDCOMM_TIMEOUT is the group's."""
     dist.init_process_group("cpd")
     if dist.get_rank() == 0:
-        time.sleep(3)
-    else:
-        error, seconds = timed(summed)
-        assert isinstance(error, cpdcomm.TimeoutError), repr(error)
-        assert 0.4 < seconds < 1.5, seconds
-        say("rank is done")
-        time.sleep(3)
+        time.sleep(2)
+        return
+    error, seconds = timed(summed)
+    assert isinstance(error, cpdcomm.TimeoutError), repr(error)
+    assert 0.4 < seconds < 1.5, seconds
+    say("rank is done")
 
 
 # --- beginnings -----------------------------------------------------------------------------------
@@ -207,7 +230,9 @@ def ranks_in_another_order():
     """torch's ranks are not MPI's: sums are in torch's order, roots are torch's."""
     size = int(os.environ["OMPI_COMM_WORLD_SIZE"])
     rank = size - 1 - int(os.environ["OMPI_COMM_WORLD_RANK"])
-    dist.init_process_group("cpd", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=size)
+    dist.init_process_group(
+        "cpd", init_method=f"file://{os.environ['STORE']}", rank=rank, world_size=size
+    )
     assert dist.get_rank() == rank
     x = torch.tensor([float(rank)])
     dist.broadcast(x, src=1)
@@ -251,5 +276,6 @@ def one_rank():
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]]()
+    for scenario in sys.argv[1:]:
+        globals()[scenario]()
     say("rank ends")
