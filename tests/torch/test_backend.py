@@ -5,7 +5,7 @@ import harness
 import mpirun
 import pytest
 
-RANKS = [2, 3, 4]
+RANKS = [3, 4]
 
 
 @pytest.mark.parametrize("check", harness.checks_of(backend))
