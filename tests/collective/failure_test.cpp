@@ -10,7 +10,7 @@
 #include "transport/threads.hpp"
 
 // What a network that has failed may still write to is left to it for good.
-extern "C" const char* __lsan_default_suppressions();
+extern "C" CPDCOMM_API const char* __lsan_default_suppressions();
 const char* __lsan_default_suppressions() { return "leak:cpdcomm::collective::BufferPool::take"; }
 
 namespace cpdcomm::testing {
@@ -159,6 +159,25 @@ TEST(Communicators, MayBeUsedByManyThreadsInTurn) {
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(good, 200);
   });
+}
+
+TEST(Refusal, ForGoodEndsTheCommunicator) {
+  Ranks ranks(3);
+  const auto outcomes = ranks.outcomes([](Communicator& self) {
+    Values values(10);
+    if (self.rank() == 1) {
+      self.refuse("this process ends", ErrorCode::peer_failed);
+    } else {
+      self.allreduce(values);
+    }
+  });
+  EXPECT_FALSE(outcomes[1].code);
+  for (const int rank : {0, 2}) {
+    const Outcome& outcome = outcomes[static_cast<std::size_t>(rank)];
+    EXPECT_TRUE(outcome.is(ErrorCode::peer_failed)) << outcome;
+    EXPECT_NE(outcome.message.find("this process ends"), std::string::npos) << outcome;
+    expect_dead(ranks, rank);
+  }
 }
 
 TEST(Abort, EndsTheCallThatAnotherThreadIsIn) {

@@ -86,6 +86,14 @@ std::vector<Deviation> other_tensors(Algorithm algorithm) {
       self.allreduce({&tensor, 1}, base);
     };
   };
+  const Call of_nodes = [=](Communicator& self) {
+    Values values(1000, 1.0f);
+    const std::vector<const void*> nodes(2, values.data());
+    const Tensor tensor{.data = values.data(), .count = 1000, .nodes = nodes};
+    AllreduceOptions options = base;
+    options.emulate_nodes = 2;
+    self.allreduce({&tensor, 1}, options);
+  };
   return {
       {"fewer values", sum_with(base, 999)},
       {"many more values", sum_with(base, 300000)},
@@ -96,6 +104,7 @@ std::vector<Deviation> other_tensors(Algorithm algorithm) {
       {"another type", of_tensor(DataType::bf16, {})},
       {"an integer type", of_tensor(DataType::int32, {})},
       {"an exempt tensor", of_tensor(DataType::fp32, Format())},
+      {"two emulated nodes", of_nodes},
   };
 }
 

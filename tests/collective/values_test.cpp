@@ -230,6 +230,36 @@ TEST_P(HalfTensors, EnterExactlyAndAreRoundedOnce) {
   });
 }
 
+TEST_P(HalfTensors, MayBePartsOfEmulatedNodes) {
+  Ranks ranks(2);
+  for_all_options([&](AllreduceOptions options) {
+    options.algorithm = Algorithm::direct;
+    options.emulate_nodes = 3;
+    PerRank<std::vector<std::vector<std::uint16_t>>> codes(2);
+    std::vector<Parts> by_rank(2);
+    for (std::size_t rank = 0; rank < 2; ++rank) {
+      for (unsigned node = 0; node < 3; ++node) {
+        codes[rank].push_back(halves(gradients(300, node + 10 * static_cast<unsigned>(rank))));
+        by_rank[rank].push_back(floats(codes[rank].back()));
+      }
+    }
+    const ReferenceSum reference(by_rank, {.wire = options.wire,
+                                           .accumulate = options.accumulate,
+                                           .aps = options.scaling.kind == Scaling::Kind::aps});
+    ranks.run([&](Communicator& self) {
+      std::vector<std::uint16_t> out(300);
+      std::vector<const void*> nodes;
+      for (const auto& part : codes[index_of(self)]) nodes.push_back(part.data());
+      const Tensor tensor{
+          .data = out.data(), .count = out.size(), .type = GetParam(), .nodes = nodes};
+      self.allreduce({&tensor, 1}, options);
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        ASSERT_EQ(out[i], reference_encode(reference.at(i, 0), format())) << i;
+      }
+    });
+  });
+}
+
 TEST_P(HalfTensors, SayWhatOverflowsInThem) {
   Ranks ranks(2);
   const float most = reference_decode(infinity_code(format()) - 1, format());
