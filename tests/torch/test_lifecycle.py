@@ -81,5 +81,5 @@ def test_a_rank_that_raises_ends_all():
 def test_a_rank_that_exits_is_not_waited_for():
     end = run(["early_exit"], 3)
     assert end.code != 0
-    assert "told PeerFailedError 0." in end.output, end.output
+    assert "told PeerFailedError" in end.output, end.output
     assert end.seconds < 15, end.output

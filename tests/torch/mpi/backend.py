@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import threading
 import time
 
 import harness
@@ -10,7 +11,7 @@ import torch
 import torch.distributed as dist
 from expected import Call, all_reduce
 from harness import check
-from inputs import noise, tensors
+from inputs import noise, on_rank_0, tensors
 from patterns import same_bits
 from torch.distributed import ReduceOp
 
@@ -258,6 +259,39 @@ def two_groups_at_once(ranks):
         for work in works:
             work.wait()
         assert (x == ranks.size).all() and (y == ranks.size).all()
+
+
+@check
+def a_call_waits_for_what_is_in_flight(ranks):
+    """cpdcomm.all_reduce after dist.all_reduce of the same tensor, in the order of the calls."""
+    for _ in range(10):
+        x = torch.ones(30_000)
+        work = dist.all_reduce(x, group=ranks.group, async_op=True)
+        ranks.all_reduce(x, wire="e4m3")
+        assert work.is_completed()
+        assert (x == ranks.size**2).all()
+
+
+@check
+def threads_with_a_group_each(ranks):
+    made = [harness.new_group(wire=wire) for wire in ("e4m3", "bf16", "fp32")]
+    failures = []
+
+    def work(group):
+        try:
+            for _ in range(30):
+                x = on_rank_0(ranks, 5000)
+                cpdcomm.all_reduce(x, group=group)
+                assert (x == 1).all()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(group,)) for group in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
 
 
 @check

@@ -187,11 +187,11 @@ def sleeper():
         time.sleep(3)
         error, seconds = timed(lambda: summed(group))
         assert isinstance(error, cpdcomm.PeerFailedError), repr(error)
-        assert seconds < 0.5, seconds
+        assert seconds < 3, seconds
     else:
         error, seconds = timed(lambda: summed(group))
         assert isinstance(error, (cpdcomm.TimeoutError, cpdcomm.PeerFailedError)), repr(error)
-        assert seconds < 2.5, seconds
+        assert seconds < 5, seconds
         if isinstance(error, cpdcomm.TimeoutError):
             assert isinstance(error, builtins.TimeoutError) and seconds > 0.9, seconds
         say("told", type(error).__name__)
@@ -204,7 +204,7 @@ def sleeper():
     ):
         error, seconds = timed(call)
         assert isinstance(error, cpdcomm.PeerFailedError), repr(error)
-        assert isinstance(error, ConnectionError) and seconds < 0.5, seconds
+        assert isinstance(error, ConnectionError) and seconds < 3, seconds
     summed(other, wire="e4m3")
     say("rank is done")
     # mpirun ends all ranks when the first leaves without MPI_Finalize: let all of them speak.
@@ -219,7 +219,7 @@ def overslept_by_the_environment():
         return
     error, seconds = timed(summed)
     assert isinstance(error, cpdcomm.TimeoutError), repr(error)
-    assert 0.4 < seconds < 1.5, seconds
+    assert 0.4 < seconds < 1.9, seconds
     say("rank is done")
 
 

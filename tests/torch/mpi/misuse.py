@@ -364,6 +364,17 @@ def options_of_another_kind(ranks):
         assert isinstance(error, TypeError) and "cpdcomm.Options" in str(error), repr(error)
 
 
+@check
+def options_of_another_kind_on_one_rank(ranks):
+    """Its peers learn of it while they make the group."""
+    for culprit in range(ranks.size):
+        options = {"wire": "e4m3"} if ranks.rank == culprit else cpdcomm.Options(timeout=20)
+        error = raised_by(lambda: dist.new_group(backend="cpd", pg_options=options))  # noqa: B023
+        expected = TypeError if ranks.rank == culprit else cpdcomm.UnsupportedError
+        assert isinstance(error, expected) and "cpdcomm.Options" in str(error), repr(error)
+    ranks.still_sums()
+
+
 # --- the backend ----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from expected import Call, all_reduce
 from harness import check
-from inputs import ACCUMULATES, ALGORITHMS, WAYS, noise, tensors
+from inputs import ACCUMULATES, ALGORITHMS, WAYS, noise, on_rank_0, tensors
 from patterns import bits_of, floats, same_bits
 
 import cpdcomm
@@ -17,11 +17,6 @@ import cpdcomm
 HALVES = [torch.bfloat16, torch.float16]
 WIRES = ["e4m3", "e5m2", "e3m0", "e8m7", "fp32"]
 NAN = 0x7FC00000
-
-
-def on_rank_0(ranks, count):
-    """Ones whose sum every format holds."""
-    return torch.full((count,), 1.0 if ranks.rank == 0 else 0.0)
 
 
 def like_contiguous(ranks, make, **arguments):
