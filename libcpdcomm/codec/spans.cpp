@@ -4,20 +4,27 @@
 #include <algorithm>
 
 #include "codec/codec.hpp"
+#include "codec/float_environment.hpp"
 #include "cpdcomm/error.hpp"
 
 namespace cpdcomm {
 namespace {
 
-void check_bytes(const codec::Codec& codec, Format format, std::size_t count, std::size_t bytes) {
+void check_bytes(const codec::Codec& codec, std::size_t count, std::size_t bytes) {
   const std::size_t needed = codec.encoded_size(count);
   if (bytes == needed) return;
-  throw Error(ErrorCode::invalid_argument, fmt::format("{} values of {} take {} bytes, not {}",
-                                                       count, format.to_string(), needed, bytes));
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("{} values of {} take {} bytes, not {}", count,
+                          codec.format().to_string(), needed, bytes));
 }
 
-/// A shift by more is like a shift by this much, and exponents cannot overflow an int.
-CastOptions bounded(CastOptions options) {
+CastOptions checked(CastOptions options, Format format) {
+  if (options.shift != 0 && !format.is_float()) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("shift is {}; {} has scales of its own and takes none", options.shift,
+                            format.to_string()));
+  }
+  // A shift by more is like a shift by this much, and exponents cannot overflow an int.
   constexpr int kFarthest = 1000;
   options.shift = std::clamp(options.shift, -kFarthest, kFarthest);
   return options;
@@ -26,19 +33,22 @@ CastOptions bounded(CastOptions options) {
 }  // namespace
 
 std::size_t encoded_size(Format format, std::size_t count) {
-  return codec::codec_for(format).encoded_size(count);
+  return codec::Layout(format).encoded_size(count);
 }
 
 void encode(std::span<const float> values, Format format, std::span<std::byte> bytes,
             CastOptions options) {
-  const codec::Codec& codec = codec::codec_for(format);
-  check_bytes(codec, format, values.size(), bytes.size());
-  codec.encode(values.data(), values.size(), bounded(options), bytes.data());
+  const codec::Codec codec = codec::codec_for(format);
+  check_bytes(codec, values.size(), bytes.size());
+  const CastOptions cast = checked(options, format);
+  const codec::FloatEnvironment environment;
+  codec.encode(values.data(), values.size(), cast, bytes.data());
 }
 
 void decode(std::span<const std::byte> bytes, Format format, std::span<float> values) {
-  const codec::Codec& codec = codec::codec_for(format);
-  check_bytes(codec, format, values.size(), bytes.size());
+  const codec::Codec codec = codec::codec_for(format);
+  check_bytes(codec, values.size(), bytes.size());
+  const codec::FloatEnvironment environment;
   codec.decode(bytes.data(), values.size(), values.data());
 }
 
@@ -47,7 +57,9 @@ void quantize(std::span<const float> in, Format format, std::span<float> out, Ca
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("quantize reads {} values and would write {}", in.size(), out.size()));
   }
-  codec::codec_for(format).round(in.data(), in.size(), bounded(options), out.data());
+  const CastOptions cast = checked(options, format);
+  const codec::FloatEnvironment environment;
+  codec::codec_for(format).round(in.data(), in.size(), cast, out.data());
 }
 
 }  // namespace cpdcomm

@@ -95,7 +95,7 @@ class Allreduce {
                           tensor.data,
                           tensor.count,
                           tensor.type,
-                          &codec::codec_for(wire_of(tensor, options_)),
+                          codec::codec_for(wire_of(tensor, options_)),
                           std::span(exponents_).subspan(used, count),
                           options_.scaling.group});
       used += count;

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "codec/float_environment.hpp"
 #include "collective/envelope.hpp"
-#include "collective/float_environment.hpp"
 
 namespace cpdcomm::collective {
 namespace {
@@ -99,7 +99,7 @@ void Engine::start(const Operation& operation) {
 }
 
 void Engine::run(const Operation& operation, Times& times) {
-  const FloatEnvironment environment;
+  const codec::FloatEnvironment environment;
   Backoff backoff;
   Clock::time_point idle_since{};
   try {

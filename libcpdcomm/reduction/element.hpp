@@ -7,7 +7,7 @@ namespace cpdcomm::reduction {
 
 /// How the elements of an FP32, BF16 or FP16 tensor turn into FP32 values and back: their bits in
 /// memory are those of a wire format.
-inline const codec::Codec& codec_of(DataType type) {
+inline codec::Codec codec_of(DataType type) {
   switch (type) {
     case DataType::bf16:
       return codec::codec_for(Format::floating(8, 7));

@@ -34,7 +34,7 @@ FloatReduction::FloatReduction(std::vector<FloatTensor> tensors, bool cast_parts
 
 std::size_t FloatReduction::bytes(std::size_t tensor, std::size_t count, Payload payload,
                                   int /*parts*/) const {
-  const std::size_t field = tensors_[tensor].codec->encoded_size(count);
+  const std::size_t field = tensors_[tensor].codec.encoded_size(count);
   const bool pair = (payload == Payload::part && part_is_pair()) ||
                     (payload == Payload::partial && has_compensation());
   return pair ? 2 * field : field;
@@ -54,7 +54,7 @@ void FloatReduction::for_each_block(const Range& range, F&& work) {
     const bool scaled = !tensor.exponents.empty();
     const std::int16_t exponent = scaled ? tensor.exponents[place] : numerics::kNothing;
     work(Block{tensor, first, stop - first, first - range.first, range.count,
-               numerics::shift_for(exponent, tensor.codec->emax()), scaled,
+               numerics::shift_for(exponent, tensor.codec.emax()), scaled,
                exponent == numerics::kNonFinite});
     first = stop;
   }
@@ -71,18 +71,18 @@ const float* FloatReduction::read_source(const Block& block, std::size_t node) {
 
 /// Joins this rank's emulated nodes, each part cast first, into own_.
 void FloatReduction::read_part(const Block& block) {
-  const Cast cast(*block.tensor.codec, block.saturate);
+  const Cast cast(block.tensor.codec, block.saturate);
   clear(own_, block.count);
   for (std::size_t node = 0; node < block.tensor.sources.size(); ++node) {
-    block.tensor.codec->round(read_source(block, node), block.count, {block.shift, block.saturate},
-                              values_.data());
+    block.tensor.codec.round(read_source(block, node), block.count,
+                             {.shift = block.shift, .saturate = block.saturate}, values_.data());
     add(own_, values_.data(), block.count, cast);
   }
 }
 
 void FloatReduction::encode_pair(const Block& block, const PartialSum& sum, std::byte* out) const {
-  const codec::Codec& codec = *block.tensor.codec;
-  const CastOptions cast{0, block.saturate};
+  const codec::Codec& codec = block.tensor.codec;
+  const CastOptions cast{.saturate = block.saturate};
   codec.encode(sum.sum.data(), block.count, cast,
                out + field_offset(codec, 0, block.of_range, block.in_range));
   codec.encode(sum.compensation.data(), block.count, cast,
@@ -90,7 +90,7 @@ void FloatReduction::encode_pair(const Block& block, const PartialSum& sum, std:
 }
 
 void FloatReduction::decode_pair(const Block& block, const std::byte* in, PartialSum& sum) const {
-  const codec::Codec& codec = *block.tensor.codec;
+  const codec::Codec& codec = block.tensor.codec;
   codec.decode(in + field_offset(codec, 0, block.of_range, block.in_range), block.count,
                sum.sum.data());
   codec.decode(in + field_offset(codec, 1, block.of_range, block.in_range), block.count,
@@ -100,17 +100,18 @@ void FloatReduction::decode_pair(const Block& block, const std::byte* in, Partia
 void FloatReduction::encode_part(Slice slice, std::byte* out) {
   for (const Range& range : slice) {
     for_each_block(range, [&](const Block& block) {
-      const codec::Codec& codec = *block.tensor.codec;
+      const codec::Codec& codec = block.tensor.codec;
       std::byte* at = out + field_offset(codec, 0, block.of_range, block.in_range);
       if (!emulated_) {
-        codec.encode(read_source(block, 0), block.count, {block.shift, block.saturate}, at);
+        codec.encode(read_source(block, 0), block.count,
+                     {.shift = block.shift, .saturate = block.saturate}, at);
         return;
       }
       read_part(block);
       if (part_is_pair()) {
         encode_pair(block, own_, out);
       } else {
-        codec.encode(own_.sum.data(), block.count, {0, block.saturate}, at);
+        codec.encode(own_.sum.data(), block.count, {.saturate = block.saturate}, at);
       }
     });
     out += bytes(range.tensor, range.count, Payload::part, 1);
@@ -119,7 +120,7 @@ void FloatReduction::encode_part(Slice slice, std::byte* out) {
 
 /// This rank's part joins total_.
 void FloatReduction::enter_own(const Block& block) {
-  const Cast cast(*block.tensor.codec, block.saturate);
+  const Cast cast(block.tensor.codec, block.saturate);
   if (emulated_) {
     read_part(block);
     if (has_compensation()) {
@@ -132,7 +133,8 @@ void FloatReduction::enter_own(const Block& block) {
   }
   const float* source = read_source(block, 0);
   if (cast_parts_) {
-    block.tensor.codec->round(source, block.count, {block.shift, block.saturate}, values_.data());
+    block.tensor.codec.round(source, block.count,
+                             {.shift = block.shift, .saturate = block.saturate}, values_.data());
   } else {
     std::transform(source, source + block.count, values_.begin(),
                    [&](float x) { return numerics::scale_value(x, block.shift); });
@@ -143,7 +145,7 @@ void FloatReduction::enter_own(const Block& block) {
 /// A received part or partial sum joins total_.
 void FloatReduction::enter(const Block& block, Payload payload, const std::byte* bytes,
                            bool first) {
-  const codec::Codec& codec = *block.tensor.codec;
+  const codec::Codec& codec = block.tensor.codec;
   const Cast cast(codec, block.saturate);
   const bool part = payload == Payload::part;
   const bool pair = part ? part_is_pair() : has_compensation();
@@ -175,11 +177,11 @@ void FloatReduction::join(Slice slice, std::span<const Input> inputs, std::size_
       }
       if (own_after == inputs.size()) enter_own(block);
 
-      const codec::Codec& codec = *block.tensor.codec;
+      const codec::Codec& codec = block.tensor.codec;
       if (payload == Payload::partial && has_compensation()) {
         encode_pair(block, total_, out);
       } else {
-        codec.encode(total_.sum.data(), block.count, {0, block.saturate},
+        codec.encode(total_.sum.data(), block.count, {.saturate = block.saturate},
                      out + field_offset(codec, 0, block.of_range, block.in_range));
       }
     });
@@ -194,7 +196,7 @@ void FloatReduction::store(const Block& block) {
   const auto values = std::span(values_).first(block.count);
   auto* destination =
       static_cast<std::byte*>(block.tensor.destination) + block.first * size_of(block.tensor.type);
-  const codec::Codec& codec = codec_of(block.tensor.type);
+  const codec::Codec codec = codec_of(block.tensor.type);
   // An FP16 or BF16 tensor can overflow where FP32 does not: what arrives is what is judged.
   codec.round(values.data(), values.size(), {}, values.data());
   codec.encode(values.data(), values.size(), {}, destination);
@@ -204,7 +206,7 @@ void FloatReduction::store(const Block& block) {
 }
 
 void FloatReduction::deliver_block(const Block& block, const std::byte* result) {
-  const codec::Codec& codec = *block.tensor.codec;
+  const codec::Codec& codec = block.tensor.codec;
   codec.decode(result + field_offset(codec, 0, block.of_range, block.in_range), block.count,
                values_.data());
   const float nan = numerics::float_of(numerics::kQuietNan);

@@ -19,10 +19,10 @@ struct FloatTensor {
   void* destination;
   std::size_t count;
   DataType type;
-  const codec::Codec* codec;
+  codec::Codec codec = codec::codec_for(Format());
   /// One per `group` values (0: one for all), as agreed between the ranks; empty: no scaling.
-  std::span<const std::int16_t> exponents;
-  std::size_t group;
+  std::span<const std::int16_t> exponents = {};
+  std::size_t group = 0;
   bool non_finite = false;  ///< whether anything but finite values was delivered
 };
 
@@ -46,7 +46,7 @@ class FloatReduction : public Reduction {
   std::size_t tensors() const override { return tensors_.size(); }
   std::size_t count(std::size_t tensor) const override { return tensors_[tensor].count; }
   std::size_t alignment(std::size_t tensor) const override {
-    return tensors_[tensor].codec->alignment();
+    return tensors_[tensor].codec.alignment();
   }
   std::size_t bytes(std::size_t tensor, std::size_t count, Payload payload,
                     int parts) const override;
@@ -63,7 +63,7 @@ class FloatReduction : public Reduction {
    public:
     Cast(const codec::Codec& codec, bool saturate) : codec_(codec), saturate_(saturate) {}
     void operator()(float* values, std::size_t count) const {
-      codec_.round(values, count, {0, saturate_}, values);
+      codec_.round(values, count, {.saturate = saturate_}, values);
     }
 
    private:

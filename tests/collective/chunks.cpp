@@ -13,7 +13,7 @@ std::vector<std::vector<int>> chunks_of(const std::vector<std::size_t>& counts,
     reduction::FloatTensor tensor{};
     tensor.sources.resize(static_cast<std::size_t>(nodes));
     tensor.count = count;
-    tensor.codec = &codec::codec_for(rules.wire);
+    tensor.codec = codec::codec_for(rules.wire);
     tensors.push_back(tensor);
     chunks.emplace_back(count, -1);
   }

@@ -34,7 +34,7 @@ std::unique_ptr<Reduction> float_reduction(const std::vector<std::size_t>& count
     reduction::FloatTensor tensor{};
     tensor.sources.resize(nodes);
     tensor.count = count;
-    tensor.codec = &codec::codec_for(formats[random.below(192)]);
+    tensor.codec = codec::codec_for(formats[random.below(192)]);
     tensors.push_back(tensor);
   }
   return reduction::make_float_reduction(accumulate, tensors, true, 1.0f);

@@ -21,7 +21,7 @@ class Cast : public ::testing::TestWithParam<int> {
   void for_formats(F&& work) {
     for (int man_bits = 0; man_bits <= 23; ++man_bits) {
       format_ = Format::floating(GetParam(), man_bits);
-      layout_ = FloatLayout(format_);
+      layout_ = FloatLayout::of(format_);
       SCOPED_TRACE(format_.to_string());
       work();
     }
@@ -49,7 +49,7 @@ class Cast : public ::testing::TestWithParam<int> {
   }
 
   Format format_;
-  FloatLayout layout_{format_};
+  FloatLayout layout_ = FloatLayout::of(format_);
 };
 
 TEST_P(Cast, IsTheNearestCode) {

@@ -27,7 +27,7 @@ class OneTensor {
     tensor.destination = out_.data();
     tensor.count = kCount;
     tensor.type = DataType::fp32;
-    tensor.codec = &codec::codec_for(wire);
+    tensor.codec = codec::codec_for(wire);
     reduction_ = reduction::make_float_reduction(accumulate, {tensor}, parts_travel, 1.0f);
   }
 
@@ -128,7 +128,7 @@ TEST(FloatReduction, JoinsItsOwnPartWhereItIsTold) {
   tensor.sources = {&own};
   tensor.destination = &out;
   tensor.count = 1;
-  tensor.codec = &codec::codec_for(Format());
+  tensor.codec = codec::codec_for(Format());
   auto reduction = reduction::make_float_reduction(Accumulate::wide, {tensor}, true, 1.0f);
   const Range range{0, 0, 1};
   const auto* bytes = reinterpret_cast<const std::byte*>(&small);

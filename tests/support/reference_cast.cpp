@@ -95,6 +95,11 @@ float reference_decode(std::uint32_t code, Format format) {
   return sign * std::ldexp(static_cast<float>(value.units), value.exponent);
 }
 
+int top_exponent(Format format) {
+  const int ieee = (1 << (format.exp_bits() - 1)) - 1;
+  return format.kind() == Format::Kind::finite ? ieee + 1 : ieee;
+}
+
 float reference_cast(float x, Format format, int shift, bool saturate) {
   if (format.is_fp32() && shift == 0) return x;
   return reference_decode(reference_encode(x, format, shift, saturate), format);

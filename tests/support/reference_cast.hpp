@@ -25,6 +25,9 @@ Exact exact_magnitude(float x);
 /// format would hold there if its exponents went on.
 Exact exact_code(std::uint32_t magnitude_code, Format format);
 
+/// Exponent of a float format's largest binade.
+int top_exponent(Format format);
+
 /// Magnitude code of Inf (one more than that of the largest value).
 std::uint32_t infinity_code(Format format);
 

@@ -92,7 +92,8 @@ float ReferenceSum::at(std::size_t i, int owner) const {
   const std::size_t ranks = by_rank_.size();
   const std::size_t world = ranks * by_rank_[0].size();
   int shift = 0;
-  if (scaled_ && largest != 0) shift = rules_.wire.emax() - reference_exponent(largest, world);
+  if (scaled_ && largest != 0)
+    shift = top_exponent(rules_.wire) - reference_exponent(largest, world);
 
   const bool by_hops = rules_.algorithm == Algorithm::ring;
   Partial total;

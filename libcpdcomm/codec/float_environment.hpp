@@ -2,7 +2,7 @@
 
 #include <cfenv>
 
-namespace cpdcomm::collective {
+namespace cpdcomm::codec {
 
 /// The default floating-point environment while it lives: round to nearest, nothing flushed to
 /// zero, whatever the caller has set (torch.set_flush_denormal, for one).
@@ -20,4 +20,4 @@ class FloatEnvironment {
   std::fenv_t callers_;
 };
 
-}  // namespace cpdcomm::collective
+}  // namespace cpdcomm::codec
