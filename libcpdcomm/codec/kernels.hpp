@@ -37,4 +37,15 @@ extern const Kernels kSign;
 std::uint32_t largest_bits(const float* in, std::size_t count);
 }  // namespace plain
 
+/// The families in vectors, for the instruction set that is in force (Highway's chosen target): the
+/// plain ones where the machine has none that is known.
+namespace simd {
+const Kernels& float_kernels();
+const Kernels& block_float_kernels();
+const Kernels& microscaling_kernels();
+const Kernels& linear_kernels();
+const Kernels& sign_kernels();
+std::uint32_t largest_bits(const float* in, std::size_t count);
+}  // namespace simd
+
 }  // namespace cpdcomm::codec

@@ -1,0 +1,307 @@
+// The formats with blocks, for every instruction set.
+#include "codec/simd/targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "codec/simd/blocks.cpp"
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <cmath>
+
+#include "codec/kernels.hpp"
+#include "codec/simd/steps-inl.hpp"
+#include "codec/simd/tiles-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace cpdcomm::codec::simd::HWY_NAMESPACE {
+
+#if CPDCOMM_PLAIN_TARGET
+
+const Kernels& block_float_kernels() { return plain::kBlockFloat; }
+const Kernels& microscaling_kernels() { return plain::kMicroscaling; }
+const Kernels& linear_kernels() { return plain::kLinear; }
+const Kernels& sign_kernels() { return plain::kSign; }
+
+#else
+
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+bool is_nan(float step) { return (numerics::bits_of(step) & 0x7fffffffu) >= numerics::kInfinity; }
+
+/// Calls `work(first, size)` for tiles that hold whole blocks, or lie in one.
+/// @param offset  where in a block the first value lies
+template <typename Work>
+HWY_INLINE void for_tiles(std::size_t count, std::size_t block, std::size_t offset,
+                          const Work& work) {
+  const std::size_t most = block <= kTile ? kTile / block * block : kTile;
+  for (std::size_t first = 0; first < count;) {
+    const std::size_t in_block = (offset + first) % block;
+    std::size_t size = std::min(most, count - first);
+    if (block > kTile || in_block != 0) size = std::min(size, block - in_block);
+    work(first, size);
+    first += size;
+  }
+}
+
+/// The codes of a run, up to a multiple of 8 of them; loops run on to the end of their vector.
+template <typename Family, typename Code>
+HWY_INLINE void cast_run(const Family& family, bool nan, const float* values,
+                         const std::uint32_t* words, std::size_t count, Code* codes) {
+  const std::size_t end = (count + 7) / 8 * 8;
+  if (nan) {
+    std::memset(codes, 0, end * sizeof(Code));
+    return;
+  }
+  const auto cast = [&](std::size_t i) HWY_ATTR {
+    return family.code(hn::LoadU(F(), values + i),
+                       Family::kDraws ? hn::LoadU(U(), words + i) : hn::Zero(U()));
+  };
+  const std::size_t lanes = hn::Lanes(F());
+  std::size_t i = 0;
+  for (; i + group_size<Code>() <= end; i += group_size<Code>()) {
+    VU group[kGroup<Code>];
+#pragma GCC unroll 4
+    for (int k = 0; k < kGroup<Code>; ++k) group[k] = cast(i + static_cast<std::size_t>(k) * lanes);
+    store_codes(group, codes + i);
+  }
+  for (; i < end; i += lanes) store_vector(cast(i), codes + i);
+}
+
+/// The values of a run's codes.
+template <typename Family, typename Code>
+HWY_INLINE void value_run(const Family& family, bool nan, const Code* codes, std::size_t count,
+                          float* values) {
+  if (nan) {
+    std::fill_n(values, count, numerics::float_of(numerics::kQuietNan));
+    return;
+  }
+  for (std::size_t i = 0; i < count; i += hn::Lanes(F())) {
+    hn::StoreU(family.value(load_codes(codes + i)), F(), values + i);
+  }
+}
+
+/// The rounded values of a run.
+template <typename Family>
+HWY_INLINE void round_run(const Family& family, bool nan, const float* values,
+                          const std::uint32_t* words, std::size_t count, float* out) {
+  if (nan) {
+    std::fill_n(out, count, numerics::float_of(numerics::kQuietNan));
+    return;
+  }
+  for (std::size_t i = 0; i < count; i += hn::Lanes(F())) {
+    const VU drawn = Family::kDraws ? hn::LoadU(U(), words + i) : hn::Zero(U());
+    hn::StoreU(family.value(family.code(hn::LoadU(F(), values + i), drawn)), F(), out + i);
+  }
+}
+
+HWY_INLINE const std::uint32_t* words_of(const CastOptions& options, std::size_t first,
+                                         std::size_t count, std::uint32_t* room) {
+  if (!options.stochastic) return room;
+  return fill_words(*options.stochastic, options.stochastic->first + first, count, room);
+}
+
+/// Reads and writes the scales of the blocks of a call, one after the other.
+template <typename Family>
+class Scales {
+ public:
+  using Stored = typename Family::Stored;
+
+  HWY_INLINE Scales(const Layout& layout, Family& family) : layout_(layout), family_(family) {}
+
+  /// The scale of a block's values.
+  HWY_INLINE Stored derive(const float* in, std::size_t count) {
+    const Stored stored = Family::scale(layout_, in, count);
+    use(stored);
+    return stored;
+  }
+  HWY_INLINE void use(Stored stored) { use_step(Family::step(layout_, stored)); }
+  HWY_INLINE void use_step(float step) {
+    nan_ = is_nan(step);
+    if (!nan_) family_.on(step);
+  }
+  HWY_INLINE bool nan() const { return nan_; }
+
+ private:
+  const Layout& layout_;
+  Family& family_;
+  bool nan_ = false;
+};
+
+template <typename Family>
+void encode(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
+            Place place) {
+  using Stored = typename Family::Stored;
+  std::byte* const out = place.codes(layout);
+  std::byte* stored = place.scales(layout);
+  const std::size_t block = layout.block;
+  Family family(layout);
+  Scales<Family> scales(layout, family);
+  with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
+    Buffer<float> room;
+    Buffer<std::uint32_t> word_room;
+    Buffer<Code> codes;
+    for_tiles(count, block, 0, [&](std::size_t first, std::size_t size) HWY_ATTR {
+      const float* values = padded(in + first, size, count - first, room.at);
+      const std::uint32_t* words = words_of(options, first, size, word_room.at);
+      for (std::size_t i = 0; i < size; i += block) {
+        if ((first + i) % block == 0) {
+          const Stored scale = scales.derive(in + first + i, std::min(block, count - first - i));
+          std::memcpy(stored, &scale, sizeof scale);
+          stored += sizeof scale;
+        }
+        cast_run(family, scales.nan(), values + i, words + i, std::min(block, size - i),
+                 codes.at + i);
+      }
+      write_codes(codes.at, size, layout.bits, out + layout.code_bytes(first));
+    });
+  });
+}
+
+template <typename Family, typename Put>
+void decode(const Layout& layout, ConstPlace place, std::size_t count, float* out) {
+  using Stored = typename Family::Stored;
+  const std::byte* const in = place.codes(layout);
+  const std::byte* const stored = place.bytes + layout.code_bytes(place.of);
+  const std::size_t block = layout.block;
+  const bool streamed = !Put::kAdds && is_streamed(out, count);
+  Family family(layout);
+  Scales<Family> scales(layout, family);
+  with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
+    Buffer<Code> codes;
+    Buffer<float> values;
+    for_tiles(count, block, place.first % block, [&](std::size_t first, std::size_t size) HWY_ATTR {
+      read_codes(in + layout.code_bytes(first), size, layout.bits, codes.at);
+      for (std::size_t i = 0; i < size; i += block) {
+        Stored scale;
+        std::memcpy(&scale, stored + (place.first + first + i) / block * sizeof scale,
+                    sizeof scale);
+        scales.use(scale);
+        value_run(family, scales.nan(), codes.at + i, std::min(block, size - i), values.at + i);
+      }
+      put<Put>(values.at, size, out + first, streamed);
+    });
+  });
+  if (streamed) hwy::FlushStream();
+}
+
+template <typename Family>
+void round(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
+           float* out) {
+  const std::size_t block = layout.block;
+  const bool streamed = is_streamed(out, count) && out != in;
+  Family family(layout);
+  Scales<Family> scales(layout, family);
+  Buffer<float> room;
+  Buffer<float> rounded;
+  Buffer<std::uint32_t> word_room;
+  for_tiles(count, block, 0, [&](std::size_t first, std::size_t size) HWY_ATTR {
+    const float* values = padded(in + first, size, count - first, room.at);
+    const std::uint32_t* words = words_of(options, first, size, word_room.at);
+    for (std::size_t i = 0; i < size; i += block) {
+      if ((first + i) % block == 0) {
+        scales.derive(in + first + i, std::min(block, count - first - i));
+      }
+      round_run(family, scales.nan(), values + i, words + i, std::min(block, size - i),
+                rounded.at + i);
+    }
+    put<Overwrite>(rounded.at, size, out + first, streamed);
+  });
+  if (streamed) hwy::FlushStream();
+}
+
+template <typename Family>
+void round_on(const Layout& layout, const float* in, std::size_t count, float step,
+              const CastOptions& options, float* out) {
+  Family family(layout);
+  Scales<Family> scales(layout, family);
+  scales.use_step(step);
+  Buffer<float> room;
+  Buffer<float> rounded;
+  Buffer<std::uint32_t> word_room;
+  for (std::size_t first = 0; first < count; first += kTile) {
+    const std::size_t size = std::min(kTile, count - first);
+    const float* values = padded(in + first, size, count - first, room.at);
+    const std::uint32_t* words = words_of(options, first, size, word_room.at);
+    round_run(family, scales.nan(), values, words, size, rounded.at);
+    Overwrite::put(rounded.at, size, out + first);
+  }
+}
+
+// A call says how to round: one kernel for both.
+
+template <template <typename> typename Family>
+void encode_either(const Layout& layout, const float* in, std::size_t count,
+                   const CastOptions& options, Place place) {
+  const auto work = options.stochastic ? encode<Family<Stochastic> > : encode<Family<NearestEven> >;
+  work(layout, in, count, options, place);
+}
+
+template <template <typename> typename Family>
+void round_either(const Layout& layout, const float* in, std::size_t count,
+                  const CastOptions& options, float* out) {
+  const auto work = options.stochastic ? round<Family<Stochastic> > : round<Family<NearestEven> >;
+  work(layout, in, count, options, out);
+}
+
+template <template <typename> typename Family>
+void round_on_either(const Layout& layout, const float* in, std::size_t count, float step,
+                     const CastOptions& options, float* out) {
+  const auto work =
+      options.stochastic ? round_on<Family<Stochastic> > : round_on<Family<NearestEven> >;
+  work(layout, in, count, step, options, out);
+}
+
+template <template <typename> typename Family>
+constexpr Kernels kKernels{encode_either<Family>, decode<Family<NearestEven>, Overwrite>,
+                           decode<Family<NearestEven>, Accumulate>, round_either<Family>,
+                           round_on_either<Family>};
+
+/// The elements of mx are floats or integers.
+template <auto kFloats, auto kIntegers>
+struct ByElement;
+template <typename... Arguments, void (*kFloats)(const Layout&, Arguments...),
+          void (*kIntegers)(const Layout&, Arguments...)>
+struct ByElement<kFloats, kIntegers> {
+  static void call(const Layout& layout, Arguments... arguments) {
+    (layout.format.exp_bits() == 0 ? kIntegers : kFloats)(layout, arguments...);
+  }
+};
+
+template <auto kMember>
+constexpr auto kByElement =
+    ByElement<kKernels<MicroscaledFloats>.*kMember, kKernels<MicroscaledIntegers>.*kMember>::call;
+
+}  // namespace
+
+const Kernels& block_float_kernels() { return kKernels<SharedExponentIntegers>; }
+const Kernels& microscaling_kernels() {
+  static constexpr Kernels kernels{kByElement<&Kernels::encode>, kByElement<&Kernels::decode>,
+                                   kByElement<&Kernels::decode_add>, kByElement<&Kernels::round>,
+                                   kByElement<&Kernels::round_on>};
+  return kernels;
+}
+const Kernels& linear_kernels() { return kKernels<LinearIntegers>; }
+const Kernels& sign_kernels() { return kKernels<Signs>; }
+
+#endif
+
+}  // namespace cpdcomm::codec::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace cpdcomm::codec::simd {
+
+HWY_EXPORT(block_float_kernels);
+HWY_EXPORT(microscaling_kernels);
+HWY_EXPORT(linear_kernels);
+HWY_EXPORT(sign_kernels);
+
+const Kernels& block_float_kernels() { return HWY_DYNAMIC_DISPATCH(block_float_kernels)(); }
+const Kernels& microscaling_kernels() { return HWY_DYNAMIC_DISPATCH(microscaling_kernels)(); }
+const Kernels& linear_kernels() { return HWY_DYNAMIC_DISPATCH(linear_kernels)(); }
+const Kernels& sign_kernels() { return HWY_DYNAMIC_DISPATCH(sign_kernels)(); }
+
+}  // namespace cpdcomm::codec::simd
+#endif

@@ -1,0 +1,126 @@
+// eXmY and the fn variants, for every instruction set.
+#include "codec/simd/targets.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "codec/simd/floats.cpp"
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "codec/kernels.hpp"
+#include "codec/simd/tiles-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace cpdcomm::codec::simd::HWY_NAMESPACE {
+#if CPDCOMM_PLAIN_TARGET
+
+const Kernels& float_kernels() { return plain::kFloats; }
+
+#else
+
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Calls `work(tile, values, words)` for each tile: its first value, its values and their random
+/// words.
+template <typename Work>
+HWY_INLINE void for_tiles(const float* in, std::size_t count, const CastOptions& cast,
+                          const Work& work) {
+  Buffer<float> room;
+  Buffer<std::uint32_t> words;
+  for (std::size_t first = 0; first < count; first += kTile) {
+    const std::size_t size = std::min(kTile, count - first);
+    const std::uint32_t* drawn = words.at;
+    if (cast.stochastic) {
+      drawn = fill_words(*cast.stochastic, cast.stochastic->first + first, size, words.at);
+    }
+    work(first, size, padded(in + first, size, count - first, room.at), drawn);
+  }
+}
+
+void encode(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
+            Place place) {
+  std::byte* const out = place.codes(layout);
+  with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
+    with_cast(layout.floats, options.shift, options.saturate, options.stochastic.has_value(),
+              [&]<typename Cast>(Cast cast) HWY_ATTR {
+                Buffer<Code> codes;
+                for_tiles(in, count, options,
+                          [&](std::size_t first, std::size_t size, const float* values,
+                              const std::uint32_t* words) HWY_ATTR {
+                            for (std::size_t i = 0; i < size; i += group_size<Code>()) {
+                              VU group[kGroup<Code>];
+                              cast_group<Code>(cast, values + i, words + i, group);
+                              store_codes(group, codes.at + i);
+                            }
+                            write_codes(codes.at, size, layout.bits,
+                                        out + layout.code_bytes(first));
+                          });
+              });
+  });
+}
+
+template <typename Put>
+void decode(const Layout& layout, ConstPlace place, std::size_t count, float* out) {
+  const std::byte* const in = place.codes(layout);
+  const ValueOf value_of(layout.floats);
+  const std::size_t lanes = hn::Lanes(F());
+  const bool streamed = !Put::kAdds && is_streamed(out, count);
+  with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
+    Buffer<Code> codes;
+    Buffer<float> values;
+    for (std::size_t first = 0; first < count; first += kTile) {
+      const std::size_t size = std::min(kTile, count - first);
+      read_codes(in + layout.code_bytes(first), size, layout.bits, codes.at);
+      for (std::size_t i = 0; i < size; i += 2 * lanes) {
+        const VU group[2] = {load_codes(codes.at + i), load_codes(codes.at + i + lanes)};
+        value_group<2>(value_of, group, values.at + i);
+      }
+      put<Put>(values.at, size, out + first, streamed);
+    }
+  });
+  if (streamed) hwy::FlushStream();
+}
+
+void round(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
+           float* out) {
+  const ValueOf value_of(layout.floats);
+  const bool streamed = is_streamed(out, count) && out != in;
+  with_cast(layout.floats, options.shift, options.saturate, options.stochastic.has_value(),
+            [&]<typename Cast>(Cast cast) HWY_ATTR {
+              Buffer<float> rounded;
+              for_tiles(in, count, options,
+                        [&](std::size_t first, std::size_t size, const float* values,
+                            const std::uint32_t* words) HWY_ATTR {
+                          using Pair = std::uint16_t;
+                          for (std::size_t i = 0; i < size; i += group_size<Pair>()) {
+                            VU group[kGroup<Pair>];
+                            cast_group<Pair>(cast, values + i, words + i, group);
+                            value_group<kGroup<Pair> >(value_of, group, rounded.at + i);
+                          }
+                          put<Overwrite>(rounded.at, size, out + first, streamed);
+                        });
+            });
+  if (streamed) hwy::FlushStream();
+}
+
+}  // namespace
+
+const Kernels& float_kernels() {
+  static constexpr Kernels kernels{encode, decode<Overwrite>, decode<Accumulate>, round, nullptr};
+  return kernels;
+}
+
+#endif
+
+}  // namespace cpdcomm::codec::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace cpdcomm::codec::simd {
+
+HWY_EXPORT(float_kernels);
+const Kernels& float_kernels() { return HWY_DYNAMIC_DISPATCH(float_kernels)(); }
+
+}  // namespace cpdcomm::codec::simd
+#endif

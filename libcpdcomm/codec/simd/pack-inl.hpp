@@ -1,0 +1,201 @@
+// Codes of a tile to a bit string and back, per target.
+#if defined(CPDCOMM_CODEC_SIMD_PACK_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef CPDCOMM_CODEC_SIMD_PACK_INL_HPP
+#undef CPDCOMM_CODEC_SIMD_PACK_INL_HPP
+#else
+#define CPDCOMM_CODEC_SIMD_PACK_INL_HPP
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstring>
+
+#include "codec/simd/tile.hpp"
+
+#if !CPDCOMM_PLAIN_TARGET
+HWY_BEFORE_NAMESPACE();
+namespace cpdcomm::codec::simd::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// In each lane of T: two fields of `width` bits, one in each half, side by side in the lowest
+/// bits.
+template <typename T, class D, class V>
+HWY_INLINE V join_halves(D d, V v, int width) {
+  const int half = static_cast<int>(sizeof(T)) * 4;
+  const auto low = static_cast<T>((T{1} << width) - 1);
+  const auto high = static_cast<T>(low << width);
+  const V moved = hn::ShiftRightSame(v, half - width);
+  return hn::Or(hn::And(v, hn::Set(d, low)), hn::And(moved, hn::Set(d, high)));
+}
+
+/// The inverse of join_halves.
+template <typename T, class D, class V>
+HWY_INLINE V split_halves(D d, V v, int width) {
+  const int half = static_cast<int>(sizeof(T)) * 4;
+  const auto low = static_cast<T>((T{1} << width) - 1);
+  const auto high = static_cast<T>(low << half);
+  const V moved = hn::ShiftLeftSame(v, half - width);
+  return hn::Or(hn::And(v, hn::Set(d, low)), hn::And(moved, hn::Set(d, high)));
+}
+
+/// The bytes that make `bits` bytes of each half of 16 follow each other.
+template <class D>
+HWY_INLINE hn::Vec<D> close_up(D d8, int bits) {
+  const auto at = hn::And(hn::Iota(d8, 0), hn::Set(d8, std::uint8_t{15}));
+  const auto width = hn::Set(d8, static_cast<std::uint8_t>(bits));
+  const auto gap = hn::Set(d8, static_cast<std::uint8_t>(8 - bits));
+  return hn::IfThenElse(hn::Lt(at, width), at,
+                        hn::And(hn::Add(at, gap), hn::Set(d8, std::uint8_t{15})));
+}
+
+/// The inverse of close_up; what lies between is left to be masked out.
+template <class D>
+HWY_INLINE hn::Vec<D> spread_out(D d8, int bits) {
+  const auto at = hn::And(hn::Iota(d8, 0), hn::Set(d8, std::uint8_t{15}));
+  const auto gap = hn::Set(d8, static_cast<std::uint8_t>(8 - bits));
+  return hn::IfThenElse(hn::Lt(at, hn::Set(d8, std::uint8_t{8})), at, hn::Sub(at, gap));
+}
+
+/// Copies 16 bytes at a time from where they are `from` apart to where they are `to` apart.
+HWY_INLINE void copy_spaced(const std::byte* in, std::size_t from, std::byte* out, std::size_t to,
+                            std::size_t times) {
+  for (std::size_t i = 0; i < times; ++i) std::memcpy(out + i * to, in + i * from, 16);
+}
+
+/// Widths up to 7: eight codes come to lie in one 64-bit lane, of which `bits` bytes are kept.
+HWY_INLINE void pack(const std::uint8_t* codes, std::size_t count, int bits, std::byte* out) {
+  const hn::ScalableTag<std::uint8_t> d8;
+  const hn::Repartition<std::uint16_t, decltype(d8)> d16;
+  const hn::Repartition<std::uint32_t, decltype(d8)> d32;
+  const hn::Repartition<std::uint64_t, decltype(d8)> d64;
+  const auto order = close_up(d8, bits);
+  Buffer<std::uint8_t> lanes;
+  for (std::size_t i = 0; i < count; i += hn::Lanes(d8)) {
+    const auto ones = hn::BitCast(d16, hn::Load(d8, codes + i));
+    const auto pairs = hn::BitCast(d32, join_halves<std::uint16_t>(d16, ones, bits));
+    const auto fours = hn::BitCast(d64, join_halves<std::uint32_t>(d32, pairs, 2 * bits));
+    const auto eights = hn::BitCast(d8, join_halves<std::uint64_t>(d64, fours, 4 * bits));
+    hn::Store(hn::TableLookupBytes(eights, order), d8, lanes.at + i);
+  }
+  copy_spaced(reinterpret_cast<const std::byte*>(lanes.at), 16, out,
+              2 * static_cast<std::size_t>(bits), (count + 15) / 16);
+}
+
+HWY_INLINE void unpack(const std::byte* in, std::size_t count, int bits, std::uint8_t* codes) {
+  const hn::ScalableTag<std::uint8_t> d8;
+  const hn::Repartition<std::uint16_t, decltype(d8)> d16;
+  const hn::Repartition<std::uint32_t, decltype(d8)> d32;
+  const hn::Repartition<std::uint64_t, decltype(d8)> d64;
+  const auto order = spread_out(d8, bits);
+  copy_spaced(in, 2 * static_cast<std::size_t>(bits), reinterpret_cast<std::byte*>(codes), 16,
+              (count + 15) / 16);
+  for (std::size_t i = 0; i < count; i += hn::Lanes(d8)) {
+    const auto eights = hn::BitCast(d64, hn::TableLookupBytes(hn::Load(d8, codes + i), order));
+    const auto fours = hn::BitCast(d32, split_halves<std::uint64_t>(d64, eights, 4 * bits));
+    const auto pairs = hn::BitCast(d16, split_halves<std::uint32_t>(d32, fours, 2 * bits));
+    hn::Store(hn::BitCast(d8, split_halves<std::uint16_t>(d16, pairs, bits)), d8, codes + i);
+  }
+}
+
+/// In 128 bits: the lower of its two 64-bit lanes.
+template <class D>
+HWY_INLINE hn::Mask<D> is_lower(D d64) {
+  return hn::Eq(hn::And(hn::Iota(d64, 0), hn::Set(d64, 1)), hn::Zero(d64));
+}
+
+/// Widths 9 to 15: eight codes come to lie in 128 bits, of which `bits` bytes are kept.
+HWY_INLINE void pack(const std::uint16_t* codes, std::size_t count, int bits, std::byte* out) {
+  const hn::ScalableTag<std::uint16_t> d16;
+  const hn::Repartition<std::uint32_t, decltype(d16)> d32;
+  const hn::Repartition<std::uint64_t, decltype(d16)> d64;
+  const auto lower = is_lower(d64);
+  Buffer<std::uint16_t> lanes;
+  for (std::size_t i = 0; i < count; i += hn::Lanes(d16)) {
+    const auto ones = hn::BitCast(d32, hn::Load(d16, codes + i));
+    const auto pairs = hn::BitCast(d64, join_halves<std::uint32_t>(d32, ones, bits));
+    const auto fours = join_halves<std::uint64_t>(d64, pairs, 2 * bits);
+    const auto moved = hn::ShiftLeftSame(hn::Shuffle01(fours), 4 * bits);
+    const auto eights =
+        hn::IfThenElse(lower, hn::Or(fours, moved), hn::ShiftRightSame(fours, 64 - 4 * bits));
+    hn::Store(hn::BitCast(d16, eights), d16, lanes.at + i);
+  }
+  copy_spaced(reinterpret_cast<const std::byte*>(lanes.at), 16, out, static_cast<std::size_t>(bits),
+              (count + 7) / 8);
+}
+
+HWY_INLINE void unpack(const std::byte* in, std::size_t count, int bits, std::uint16_t* codes) {
+  const hn::ScalableTag<std::uint16_t> d16;
+  const hn::Repartition<std::uint32_t, decltype(d16)> d32;
+  const hn::Repartition<std::uint64_t, decltype(d16)> d64;
+  const auto lower = is_lower(d64);
+  copy_spaced(in, static_cast<std::size_t>(bits), reinterpret_cast<std::byte*>(codes), 16,
+              (count + 7) / 8);
+  for (std::size_t i = 0; i < count; i += hn::Lanes(d16)) {
+    const auto eights = hn::BitCast(d64, hn::Load(d16, codes + i));
+    const auto upper = hn::Or(hn::ShiftRightSame(hn::Shuffle01(eights), 4 * bits),
+                              hn::ShiftLeftSame(eights, 64 - 4 * bits));
+    const auto fours = hn::IfThenElse(lower, eights, upper);
+    const auto pairs = hn::BitCast(d32, split_halves<std::uint64_t>(d64, fours, 2 * bits));
+    hn::Store(hn::BitCast(d16, split_halves<std::uint32_t>(d32, pairs, bits)), d16, codes + i);
+  }
+}
+
+/// Widths 17 to 31, two codes at a time.
+HWY_INLINE void pack(const std::uint32_t* codes, std::size_t count, int bits, std::byte* out) {
+  std::uint64_t pending = 0;
+  int filled = 0;
+  for (std::size_t i = 0; i < count; i += 2) {
+    const std::uint64_t pair = codes[i] | static_cast<std::uint64_t>(codes[i + 1]) << bits;
+    pending |= pair << filled;
+    filled += 2 * bits;
+    if (filled < 64) continue;
+    std::memcpy(out, &pending, sizeof pending);
+    out += sizeof pending;
+    filled -= 64;
+    pending = pair >> (2 * bits - filled);
+  }
+  std::memcpy(out, &pending, sizeof pending);
+}
+
+HWY_INLINE void unpack(const std::byte* in, std::size_t count, int bits, std::uint32_t* codes) {
+  const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+  std::size_t bit = 0;
+  for (std::size_t i = 0; i < count; ++i, bit += static_cast<std::size_t>(bits)) {
+    std::uint64_t window;
+    std::memcpy(&window, in + bit / 8, sizeof window);
+    codes[i] = static_cast<std::uint32_t>(window >> (bit % 8) & mask);
+  }
+}
+
+/// The bytes of `count` codes.
+template <typename Code>
+HWY_INLINE void write_codes(const Code* codes, std::size_t count, int bits, std::byte* out) {
+  if (bits == static_cast<int>(8 * sizeof(Code))) {
+    std::memcpy(out, codes, count * sizeof(Code));
+    return;
+  }
+  Buffer<Code> bytes;
+  auto* const packed = reinterpret_cast<std::byte*>(bytes.at);
+  pack(codes, count, bits, packed);
+  std::memcpy(out, packed, (count * static_cast<std::size_t>(bits) + 7) / 8);
+}
+
+template <typename Code>
+HWY_INLINE void read_codes(const std::byte* in, std::size_t count, int bits, Code* codes) {
+  if (bits == static_cast<int>(8 * sizeof(Code))) {
+    std::memcpy(codes, in, count * sizeof(Code));
+    return;
+  }
+  Buffer<Code> bytes;
+  auto* const packed = reinterpret_cast<std::byte*>(bytes.at);
+  const std::size_t size = (count * static_cast<std::size_t>(bits) + 7) / 8;
+  std::memcpy(packed, in, size);
+  std::memset(packed + size, 0, 16);
+  unpack(packed, count, bits, codes);
+}
+
+}  // namespace cpdcomm::codec::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif
+
+#endif

@@ -1,0 +1,201 @@
+// Loops over tiles that all families share, per target.
+#if defined(CPDCOMM_CODEC_SIMD_TILES_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef CPDCOMM_CODEC_SIMD_TILES_INL_HPP
+#undef CPDCOMM_CODEC_SIMD_TILES_INL_HPP
+#else
+#define CPDCOMM_CODEC_SIMD_TILES_INL_HPP
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "codec/simd/floats-inl.hpp"
+#include "codec/simd/pack-inl.hpp"
+#include "codec/simd/random-inl.hpp"
+#include "codec/simd/tile.hpp"
+
+#if !CPDCOMM_PLAIN_TARGET
+HWY_BEFORE_NAMESPACE();
+namespace cpdcomm::codec::simd::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// The values of a tile, to be read up to the end of a vector: in their place, or where a call ends
+/// copied to `room` with zeros behind.
+HWY_INLINE const float* padded(const float* in, std::size_t count, std::size_t left, float* room) {
+  if (left >= count + kPad) return in;
+  std::memcpy(room, in, count * sizeof(float));
+  std::memset(room + count, 0, kPad * sizeof(float));
+  return room;
+}
+
+/// Vectors that are worked on at once: they fill a vector of codes.
+template <typename Code>
+inline constexpr int kGroup = 4 / static_cast<int>(sizeof(Code));
+template <typename Code>
+HWY_INLINE std::size_t group_size() {
+  return static_cast<std::size_t>(kGroup<Code>) * hn::Lanes(F());
+}
+
+HWY_INLINE void store_codes(const VU* codes, std::uint32_t* at) { hn::StoreU(codes[0], U(), at); }
+
+#if HWY_TARGET <= HWY_AVX3
+// Packs work within 128 bits; one permutation puts their results in order.
+HWY_INLINE void store_codes(const VU* codes, std::uint16_t* at) {
+  const __m512i order = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
+  const __m512i packed = _mm512_packus_epi32(codes[0].raw, codes[1].raw);
+  _mm512_storeu_si512(at, _mm512_permutexvar_epi64(order, packed));
+}
+HWY_INLINE void store_codes(const VU* codes, std::uint8_t* at) {
+  const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+  const __m512i packed = _mm512_packus_epi16(_mm512_packs_epi32(codes[0].raw, codes[1].raw),
+                                             _mm512_packs_epi32(codes[2].raw, codes[3].raw));
+  _mm512_storeu_si512(at, _mm512_permutexvar_epi32(order, packed));
+}
+#elif HWY_TARGET == HWY_AVX2
+HWY_INLINE void store_codes(const VU* codes, std::uint16_t* at) {
+  const __m256i packed = _mm256_packus_epi32(codes[0].raw, codes[1].raw);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), _mm256_permute4x64_epi64(packed, 0xd8));
+}
+HWY_INLINE void store_codes(const VU* codes, std::uint8_t* at) {
+  const __m256i order = _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0);
+  const __m256i packed = _mm256_packus_epi16(_mm256_packs_epi32(codes[0].raw, codes[1].raw),
+                                             _mm256_packs_epi32(codes[2].raw, codes[3].raw));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), _mm256_permutevar8x32_epi32(packed, order));
+}
+#else
+template <typename Code>
+HWY_INLINE void store_codes(const VU* codes, Code* at) {
+  const hn::Rebind<Code, U> d;
+  for (int k = 0; k < kGroup<Code>; ++k) {
+    hn::StoreU(hn::DemoteTo(d, hn::BitCast(I(), codes[k])), d,
+               at + static_cast<std::size_t>(k) * hn::Lanes(F()));
+  }
+}
+#endif
+
+/// One vector of codes.
+HWY_INLINE void store_vector(VU codes, std::uint32_t* at) { hn::StoreU(codes, U(), at); }
+template <typename Code>
+HWY_INLINE void store_vector(VU codes, Code* at) {
+#if HWY_TARGET <= HWY_AVX3
+  if constexpr (sizeof(Code) == 1) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm512_cvtepi32_epi8(codes.raw));
+  } else {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), _mm512_cvtepi32_epi16(codes.raw));
+  }
+#else
+  const hn::Rebind<Code, U> d;
+  hn::StoreU(hn::DemoteTo(d, hn::BitCast(I(), codes)), d, at);
+#endif
+}
+
+HWY_INLINE VU load_codes(const std::uint32_t* at) { return hn::LoadU(U(), at); }
+HWY_INLINE VU load_codes(const std::uint16_t* at) {
+  return hn::PromoteTo(U(), hn::LoadU(hn::Rebind<std::uint16_t, U>(), at));
+}
+HWY_INLINE VU load_codes(const std::uint8_t* at) {
+  return hn::PromoteTo(U(), hn::LoadU(hn::Rebind<std::uint8_t, U>(), at));
+}
+
+/// The codes of a group of vectors. What is not finite is rare, so it is looked for once.
+template <typename Code, typename Cast>
+HWY_INLINE void cast_group(const Cast& cast, const float* values, const std::uint32_t* words,
+                           VU* codes) {
+  VU largest = hn::Zero(U());
+  VU bits[kGroup<Code>];
+#pragma GCC unroll 4
+  for (int k = 0; k < kGroup<Code>; ++k) {
+    const std::size_t at = static_cast<std::size_t>(k) * hn::Lanes(F());
+    bits[k] = bits_of(hn::LoadU(F(), values + at));
+    largest = hn::Max(largest, magnitude_of(bits[k]));
+    codes[k] = cast(bits[k], Cast::kDraws ? hn::LoadU(U(), words + at) : hn::Zero(U()));
+  }
+  if (HWY_LIKELY(hn::AllFalse(I(), is_special(largest)))) return;
+#pragma GCC unroll 4
+  for (int k = 0; k < kGroup<Code>; ++k) codes[k] = cast.code_of().any(bits[k], codes[k]);
+}
+
+/// The values of a group of vectors of codes.
+template <int kVectors>
+HWY_INLINE void value_group(const ValueOf& value_of, const VU* codes, float* values) {
+  VU largest = hn::Zero(U());
+  VF decoded[kVectors];
+#pragma GCC unroll 4
+  for (int k = 0; k < kVectors; ++k) {
+    largest = hn::Max(largest, value_of.magnitude(codes[k]));
+    decoded[k] = value_of(codes[k]);
+  }
+  if (HWY_UNLIKELY(!hn::AllFalse(I(), value_of.is_special(largest)))) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kVectors; ++k) decoded[k] = value_of.any(codes[k], decoded[k]);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < kVectors; ++k) {
+    hn::StoreU(decoded[k], F(), values + static_cast<std::size_t>(k) * hn::Lanes(F()));
+  }
+}
+
+/// Calls `work` with a null pointer of the type that codes of `bits` bits are kept in.
+template <typename Work>
+HWY_INLINE void with_code_type(int bits, const Work& work) {
+  if (bits <= 8) {
+    work(static_cast<std::uint8_t*>(nullptr));
+  } else if (bits <= 16) {
+    work(static_cast<std::uint16_t*>(nullptr));
+  } else {
+    work(static_cast<std::uint32_t*>(nullptr));
+  }
+}
+
+// Where a tile's values go.
+
+struct Overwrite {
+  static constexpr bool kAdds = false;
+  static HWY_INLINE void put(const float* values, std::size_t count, float* out) {
+    std::memcpy(out, values, count * sizeof(float));
+  }
+};
+
+/// As Overwrite, past the caches: for more than they hold, and where a vector's address allows it.
+HWY_INLINE void stream(const float* values, std::size_t count, float* out) {
+  const F d;
+  std::size_t i = 0;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    hn::Stream(hn::Load(d, values + i), d, out + i);
+  }
+  std::memcpy(out + i, values + i, (count - i) * sizeof(float));
+}
+
+HWY_INLINE bool is_streamed(const float* out, std::size_t count) {
+  constexpr std::size_t kMoreThanCaches = std::size_t{1} << 21;
+  return count >= kMoreThanCaches && reinterpret_cast<std::uintptr_t>(out) % 64 == 0;
+}
+
+struct Accumulate {
+  static constexpr bool kAdds = true;
+  static HWY_INLINE void put(const float* values, std::size_t count, float* out) {
+    const F d;
+    std::size_t i = 0;
+    for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+      hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::Load(d, values + i)), d, out + i);
+    }
+    for (; i < count; ++i) out[i] += values[i];
+  }
+};
+
+template <typename Put>
+HWY_INLINE void put(const float* values, std::size_t count, float* out, bool streamed) {
+  if (streamed) {
+    stream(values, count, out);
+  } else {
+    Put::put(values, count, out);
+  }
+}
+
+}  // namespace cpdcomm::codec::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif
+
+#endif
