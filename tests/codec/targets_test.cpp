@@ -2,6 +2,7 @@
 #include "codec/simd/targets.hpp"
 
 #include <gtest/gtest.h>
+#include <hwy/aligned_allocator.h>
 #include <hwy/highway.h>
 
 #include <cmath>
@@ -220,6 +221,35 @@ TEST_P(Targets, RoundAlikeOnScalesThatAreGiven) {
     }
   });
 }
+
+#ifndef CPDCOMM_LIGHT_TESTS
+// Above some size results are written past the caches, at aligned addresses.
+TEST_P(Targets, DoAlikeWithMoreThanTheCachesHold) {
+  constexpr std::size_t kMany = (std::size_t{1} << 23) + 37;
+  Random random(11);
+  std::vector<float> values(kMany);
+  for (float& x : values) x = any_value(random, 110);
+  for (const char* name : {"e4m3", "e5m5", "bfp8", "int4", "mxfp4"}) {
+    SCOPED_TRACE(name);
+    const Codec fast = codec::codec_for(Format::parse(name));
+    const Codec plain = codec::plain_codec_for(Format::parse(name));
+    std::vector<std::byte> wanted(plain.encoded_size(kMany));
+    plain.encode(values.data(), kMany, {}, wanted.data());
+    std::vector<float> rounded(kMany);
+    plain.decode(wanted.data(), kMany, rounded.data());
+
+    const auto bytes = hwy::AllocateAligned<std::byte>(wanted.size());
+    const auto got = hwy::AllocateAligned<float>(kMany);
+    fast.encode(values.data(), kMany, {}, bytes.get());
+    EXPECT_EQ(std::memcmp(bytes.get(), wanted.data(), wanted.size()), 0);
+    fast.decode(bytes.get(), kMany, got.get());
+    EXPECT_TRUE(same_bits({got.get(), kMany}, rounded));
+    std::memset(got.get(), 0, kMany * sizeof(float));
+    fast.round(values.data(), kMany, {}, got.get());
+    EXPECT_TRUE(same_bits({got.get(), kMany}, rounded));
+  }
+}
+#endif
 
 TEST_P(Targets, FindTheLargest) {
   Random random(10);

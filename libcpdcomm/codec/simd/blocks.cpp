@@ -78,7 +78,12 @@ HWY_INLINE void value_run(const Family& family, bool nan, const Code* codes, std
     return;
   }
   for (std::size_t i = 0; i < count; i += hn::Lanes(F())) {
-    hn::StoreU(family.value(load_codes(codes + i)), F(), values + i);
+    const VU code = load_codes(codes + i);
+    VF value = family.value(code);
+    if constexpr (Family::kHasSpecial) {
+      if (HWY_UNLIKELY(family.has_special(code))) value = family.any_value(code);
+    }
+    hn::StoreU(value, F(), values + i);
   }
 }
 
@@ -102,42 +107,32 @@ HWY_INLINE const std::uint32_t* words_of(const CastOptions& options, std::size_t
   return fill_words(*options.stochastic, options.stochastic->first + first, count, room);
 }
 
-/// Reads and writes the scales of the blocks of a call, one after the other.
+/// The scale of a block's values, and what codes are multiplied by.
 template <typename Family>
-class Scales {
- public:
-  using Stored = typename Family::Stored;
+HWY_INLINE typename Family::Stored derive(const Layout& layout, const float* in, std::size_t count,
+                                          float& step) {
+  const typename Family::Stored stored = Family::scale(layout, in, count);
+  step = Family::step(layout, stored);
+  return stored;
+}
 
-  HWY_INLINE Scales(const Layout& layout, Family& family) : layout_(layout), family_(family) {}
-
-  /// The scale of a block's values.
-  HWY_INLINE Stored derive(const float* in, std::size_t count) {
-    const Stored stored = Family::scale(layout_, in, count);
-    use(stored);
-    return stored;
-  }
-  HWY_INLINE void use(Stored stored) { use_step(Family::step(layout_, stored)); }
-  HWY_INLINE void use_step(float step) {
-    nan_ = is_nan(step);
-    if (!nan_) family_.on(step);
-  }
-  HWY_INLINE bool nan() const { return nan_; }
-
- private:
-  const Layout& layout_;
-  Family& family_;
-  bool nan_ = false;
-};
+template <typename Family>
+HWY_INLINE void on(Family& family, float step) {
+  if (is_nan(step)) return;
+  family.encode_on(step);
+  family.decode_on(step);
+}
 
 template <typename Family>
 void encode(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
             Place place) {
   using Stored = typename Family::Stored;
   std::byte* const out = place.codes(layout);
+  const bool streamed = is_streamed(out, layout.code_bytes(count));
   std::byte* stored = place.scales(layout);
   const std::size_t block = layout.block;
   Family family(layout);
-  Scales<Family> scales(layout, family);
+  float step = 0;
   with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
     Buffer<float> room;
     Buffer<std::uint32_t> word_room;
@@ -147,16 +142,19 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
       const std::uint32_t* words = words_of(options, first, size, word_room.at);
       for (std::size_t i = 0; i < size; i += block) {
         if ((first + i) % block == 0) {
-          const Stored scale = scales.derive(in + first + i, std::min(block, count - first - i));
+          const Stored scale =
+              derive<Family>(layout, in + first + i, std::min(block, count - first - i), step);
           std::memcpy(stored, &scale, sizeof scale);
           stored += sizeof scale;
+          if (!is_nan(step)) family.encode_on(step);
         }
-        cast_run(family, scales.nan(), values + i, words + i, std::min(block, size - i),
+        cast_run(family, is_nan(step), values + i, words + i, std::min(block, size - i),
                  codes.at + i);
       }
-      write_codes(codes.at, size, layout.bits, out + layout.code_bytes(first));
+      write_codes(codes.at, size, layout.bits, out + layout.code_bytes(first), streamed);
     });
   });
+  if (streamed) hwy::FlushStream();
 }
 
 template <typename Family, typename Put>
@@ -165,9 +163,8 @@ void decode(const Layout& layout, ConstPlace place, std::size_t count, float* ou
   const std::byte* const in = place.codes(layout);
   const std::byte* const stored = place.bytes + layout.code_bytes(place.of);
   const std::size_t block = layout.block;
-  const bool streamed = !Put::kAdds && is_streamed(out, count);
+  const bool streamed = !Put::kAdds && is_streamed(out, count * sizeof(float));
   Family family(layout);
-  Scales<Family> scales(layout, family);
   with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
     Buffer<Code> codes;
     Buffer<float> values;
@@ -177,8 +174,9 @@ void decode(const Layout& layout, ConstPlace place, std::size_t count, float* ou
         Stored scale;
         std::memcpy(&scale, stored + (place.first + first + i) / block * sizeof scale,
                     sizeof scale);
-        scales.use(scale);
-        value_run(family, scales.nan(), codes.at + i, std::min(block, size - i), values.at + i);
+        const float step = Family::step(layout, scale);
+        if (!is_nan(step)) family.decode_on(step);
+        value_run(family, is_nan(step), codes.at + i, std::min(block, size - i), values.at + i);
       }
       put<Put>(values.at, size, out + first, streamed);
     });
@@ -190,9 +188,9 @@ template <typename Family>
 void round(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
            float* out) {
   const std::size_t block = layout.block;
-  const bool streamed = is_streamed(out, count) && out != in;
+  const bool streamed = is_streamed(out, count * sizeof(float)) && out != in;
   Family family(layout);
-  Scales<Family> scales(layout, family);
+  float step = 0;
   Buffer<float> room;
   Buffer<float> rounded;
   Buffer<std::uint32_t> word_room;
@@ -201,9 +199,10 @@ void round(const Layout& layout, const float* in, std::size_t count, const CastO
     const std::uint32_t* words = words_of(options, first, size, word_room.at);
     for (std::size_t i = 0; i < size; i += block) {
       if ((first + i) % block == 0) {
-        scales.derive(in + first + i, std::min(block, count - first - i));
+        derive<Family>(layout, in + first + i, std::min(block, count - first - i), step);
+        on(family, step);
       }
-      round_run(family, scales.nan(), values + i, words + i, std::min(block, size - i),
+      round_run(family, is_nan(step), values + i, words + i, std::min(block, size - i),
                 rounded.at + i);
     }
     put<Overwrite>(rounded.at, size, out + first, streamed);
@@ -215,8 +214,7 @@ template <typename Family>
 void round_on(const Layout& layout, const float* in, std::size_t count, float step,
               const CastOptions& options, float* out) {
   Family family(layout);
-  Scales<Family> scales(layout, family);
-  scales.use_step(step);
+  on(family, step);
   Buffer<float> room;
   Buffer<float> rounded;
   Buffer<std::uint32_t> word_room;
@@ -224,7 +222,7 @@ void round_on(const Layout& layout, const float* in, std::size_t count, float st
     const std::size_t size = std::min(kTile, count - first);
     const float* values = padded(in + first, size, count - first, room.at);
     const std::uint32_t* words = words_of(options, first, size, word_room.at);
-    round_run(family, scales.nan(), values, words, size, rounded.at);
+    round_run(family, is_nan(step), values, words, size, rounded.at);
     Overwrite::put(rounded.at, size, out + first);
   }
 }

@@ -164,6 +164,66 @@ class FastCast {
   VF push_;
 };
 
+/// As FastCast without a shift, and straight to the value instead of its code.
+class FastRound {
+ public:
+  static bool takes(const numerics::FloatLayout& to, int shift) {
+    return shift == 0 && FastCast::takes(to, shift);
+  }
+
+  HWY_INLINE FastRound(const numerics::FloatLayout& to, bool saturate)
+      : to_(to),
+        drop_(set(static_cast<std::uint32_t>(23 - to.man_bits))),
+        last_bit_(set(to.man_bits > 0 ? 1u : 0u)),
+        below_half_(set((1u << (22 - to.man_bits)) - (to.man_bits > 0 ? 1u : 0u))),
+        kept_(set(~0u << (23 - to.man_bits))),
+        first_normal_(set_int((to.emin + 127) << 23)),
+        largest_(hn::BitCast(I(), value_bits(to.largest))),
+        overflow_(value_bits(saturate ? to.largest : to.overflow)),
+        push_(hn::Set(F(), numerics::power_of_two(to.emin - to.man_bits + 23))) {}
+
+  HWY_INLINE VF operator()(VU bits) const {
+    const VU magnitude = magnitude_of(bits);
+    const VU last_kept = hn::And(hn::Shr(magnitude, drop_), last_bit_);
+    const VU normal = hn::And(hn::Add(magnitude, hn::Add(below_half_, last_kept)), kept_);
+    const VU subnormal = bits_of(hn::Sub(hn::Add(float_of(magnitude), push_), push_));
+    const auto is_subnormal = hn::Lt(hn::BitCast(I(), magnitude), first_normal_);
+    const VU rounded = hn::IfThenElse(hn::RebindMask(U(), is_subnormal), subnormal, normal);
+    const auto too_large = hn::Gt(hn::BitCast(I(), rounded), largest_);
+    const VU value = hn::IfThenElse(hn::RebindMask(U(), too_large), overflow_, rounded);
+    return float_of(hn::Or(value, hn::And(bits, set(0x80000000u))));
+  }
+
+  /// The values of finite ones with those of others put in.
+  HWY_INLINE VF any(VU bits, VF value) const {
+    const VU magnitude = magnitude_of(bits);
+    const VU sign = hn::And(bits, set(0x80000000u));
+    VU instead = hn::Or(sign, value_bits(to_.largest));
+    if (to_.has_nan) {
+      const auto is_infinity = hn::Eq(magnitude, set(numerics::kInfinity));
+      const VU infinity =
+          to_.has_infinity ? hn::Or(sign, set(numerics::kInfinity)) : value_bits(to_.nan);
+      instead = hn::IfThenElse(is_infinity, infinity, value_bits(to_.nan));
+    }
+    return hn::IfThenElse(hn::RebindMask(F(), is_special(magnitude)), float_of(instead), value);
+  }
+
+ private:
+  HWY_INLINE VU value_bits(std::uint32_t code) const {
+    return set(numerics::bits_of(numerics::decode_value(code, to_)));
+  }
+
+  numerics::FloatLayout to_;
+  VU drop_;
+  VU last_bit_;
+  VU below_half_;
+  VU kept_;
+  VI first_normal_;
+  VI largest_;
+  VU overflow_;
+  VF push_;
+};
+
 /// Stochastic, where all of the format's normal range is normal in FP32 too.
 class FastStochasticCast {
  public:

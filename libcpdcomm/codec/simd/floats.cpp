@@ -41,6 +41,7 @@ HWY_INLINE void for_tiles(const float* in, std::size_t count, const CastOptions&
 void encode(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
             Place place) {
   std::byte* const out = place.codes(layout);
+  const bool streamed = is_streamed(out, layout.code_bytes(count));
   with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
     with_cast(layout.floats, options.shift, options.saturate, options.stochastic.has_value(),
               [&]<typename Cast>(Cast cast) HWY_ATTR {
@@ -53,11 +54,12 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
                               cast_group<Code>(cast, values + i, words + i, group);
                               store_codes(group, codes.at + i);
                             }
-                            write_codes(codes.at, size, layout.bits,
-                                        out + layout.code_bytes(first));
+                            write_codes(codes.at, size, layout.bits, out + layout.code_bytes(first),
+                                        streamed);
                           });
               });
   });
+  if (streamed) hwy::FlushStream();
 }
 
 template <typename Put>
@@ -65,7 +67,7 @@ void decode(const Layout& layout, ConstPlace place, std::size_t count, float* ou
   const std::byte* const in = place.codes(layout);
   const ValueOf value_of(layout.floats);
   const std::size_t lanes = hn::Lanes(F());
-  const bool streamed = !Put::kAdds && is_streamed(out, count);
+  const bool streamed = !Put::kAdds && is_streamed(out, count * sizeof(float));
   with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
     Buffer<Code> codes;
     Buffer<float> values;
@@ -82,26 +84,50 @@ void decode(const Layout& layout, ConstPlace place, std::size_t count, float* ou
   if (streamed) hwy::FlushStream();
 }
 
-void round(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
-           float* out) {
-  const ValueOf value_of(layout.floats);
-  const bool streamed = is_streamed(out, count) && out != in;
-  with_cast(layout.floats, options.shift, options.saturate, options.stochastic.has_value(),
-            [&]<typename Cast>(Cast cast) HWY_ATTR {
-              Buffer<float> rounded;
-              for_tiles(in, count, options,
-                        [&](std::size_t first, std::size_t size, const float* values,
-                            const std::uint32_t* words) HWY_ATTR {
-                          using Pair = std::uint16_t;
-                          for (std::size_t i = 0; i < size; i += group_size<Pair>()) {
-                            VU group[kGroup<Pair>];
-                            cast_group<Pair>(cast, values + i, words + i, group);
-                            value_group<kGroup<Pair> >(value_of, group, rounded.at + i);
-                          }
-                          put<Overwrite>(rounded.at, size, out + first, streamed);
-                        });
+/// Calls `tile(size, values, words, out)` for each tile, whose rounded values it leaves in `out`.
+template <typename Work>
+HWY_INLINE void round_tiles(const float* in, std::size_t count, const CastOptions& options,
+                            float* out, const Work& tile) {
+  const bool streamed = is_streamed(out, count * sizeof(float)) && out != in;
+  Buffer<float> rounded;
+  for_tiles(in, count, options,
+            [&](std::size_t first, std::size_t size, const float* values,
+                const std::uint32_t* words) HWY_ATTR {
+              tile(size, values, words, rounded.at);
+              put<Overwrite>(rounded.at, size, out + first, streamed);
             });
   if (streamed) hwy::FlushStream();
+}
+
+void round(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
+           float* out) {
+  constexpr int kVectors = 2;
+  const std::size_t step = kVectors * hn::Lanes(F());
+  if (!options.stochastic && FastRound::takes(layout.floats, options.shift)) {
+    const FastRound rounding(layout.floats, options.saturate);
+    round_tiles(in, count, options, out,
+                [&](std::size_t size, const float* values, const std::uint32_t*, float* to)
+                    HWY_ATTR {
+                      for (std::size_t i = 0; i < size; i += step) {
+                        round_group<kVectors>(rounding, values + i, to + i);
+                      }
+                    });
+    return;
+  }
+  const ValueOf value_of(layout.floats);
+  with_cast(layout.floats, options.shift, options.saturate, options.stochastic.has_value(),
+            [&]<typename Cast>(Cast cast) HWY_ATTR {
+              round_tiles(in, count, options, out,
+                          [&](std::size_t size, const float* values, const std::uint32_t* words,
+                              float* to) HWY_ATTR {
+                            using Pair = std::uint16_t;
+                            for (std::size_t i = 0; i < size; i += step) {
+                              VU group[kVectors];
+                              cast_group<Pair>(cast, values + i, words + i, group);
+                              value_group<kVectors>(value_of, group, to + i);
+                            }
+                          });
+            });
 }
 
 }  // namespace

@@ -18,6 +18,14 @@ HWY_BEFORE_NAMESPACE();
 namespace cpdcomm::codec::simd::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+HWY_INLINE std::uint32_t largest_lane(VU v) {
+#if HWY_TARGET <= HWY_AVX3
+  return _mm512_reduce_max_epu32(v.raw);  // narrows, where MaxOfLanes keeps to whole vectors
+#else
+  return hn::GetLane(hn::MaxOfLanes(U(), v));
+#endif
+}
+
 /// The FP32 bits of the largest magnitude; Inf and NaN compare above all.
 HWY_INLINE std::uint32_t largest_magnitude(const float* in, std::size_t count) {
   const std::size_t lanes = hn::Lanes(F());
@@ -28,7 +36,7 @@ HWY_INLINE std::uint32_t largest_magnitude(const float* in, std::size_t count) {
     first = hn::Max(first, magnitude_of(bits_of(hn::LoadU(F(), in + i))));
     second = hn::Max(second, magnitude_of(bits_of(hn::LoadU(F(), in + i + lanes))));
   }
-  std::uint32_t largest = hn::GetLane(hn::MaxOfLanes(U(), hn::Max(first, second)));
+  std::uint32_t largest = largest_lane(hn::Max(first, second));
   for (; i < count; ++i) {
     largest = std::max(largest, numerics::bits_of(in[i]) & 0x7fffffffu);
   }

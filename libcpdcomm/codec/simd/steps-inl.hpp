@@ -75,13 +75,15 @@ class Integers {
   int unused_;
 };
 
-// A family says how a block's scale comes from its values, as it is stored, and with on(step), what
-// codes are multiplied by, which codes and values they have then.
+// A family says how a block's scale comes from its values, as it is stored, and which codes and
+// values there are on a step, which codes are multiplied by. Where codes can be special (not
+// finite), `value` is of the others.
 
 template <typename Rounding>
 class SharedExponentIntegers {
  public:
   using Stored = std::uint8_t;
+  static constexpr bool kHasSpecial = false;
   static constexpr bool kDraws = Rounding::kDraws;
 
   explicit HWY_INLINE SharedExponentIntegers(const Layout& layout) : integers_(layout) {}
@@ -92,15 +94,14 @@ class SharedExponentIntegers {
   static HWY_INLINE float step(const Layout& layout, Stored scale) {
     return numerics::bfp_step(scale, layout.bits - 1);
   }
-  HWY_INLINE void on(float step) { on_exponent(numerics::exponent_of(step)); }
+  HWY_INLINE void encode_on(float step) { count_units(numerics::exponent_of(step)); }
+  HWY_INLINE void decode_on(float step) { scale_units(numerics::exponent_of(step)); }
   HWY_INLINE VU code(VF x, VU words) const { return integers_.code(down_(x), words); }
   HWY_INLINE VF value(VU code) const { return up_(integers_.integer(code)); }
 
  protected:
-  HWY_INLINE void on_exponent(int exponent) {
-    down_.by(-exponent);
-    up_.by(exponent);
-  }
+  HWY_INLINE void count_units(int exponent) { down_.by(-exponent); }
+  HWY_INLINE void scale_units(int exponent) { up_.by(exponent); }
 
  private:
   Integers<Rounding> integers_;
@@ -111,11 +112,12 @@ class SharedExponentIntegers {
 /// mxint8
 template <typename Rounding>
 class MicroscaledIntegers : public SharedExponentIntegers<Rounding> {
+  using Base = SharedExponentIntegers<Rounding>;
+
  public:
   using Stored = std::uint8_t;
 
-  explicit HWY_INLINE MicroscaledIntegers(const Layout& layout)
-      : SharedExponentIntegers<Rounding>(layout) {}
+  explicit HWY_INLINE MicroscaledIntegers(const Layout& layout) : Base(layout) {}
 
   static HWY_INLINE Stored scale(const Layout& layout, const float* in, std::size_t count) {
     return static_cast<Stored>(
@@ -124,8 +126,12 @@ class MicroscaledIntegers : public SharedExponentIntegers<Rounding> {
   static HWY_INLINE float step(const Layout& /*layout*/, Stored scale) {
     return numerics::mx_scale(scale);
   }
-  HWY_INLINE void on(float step) {
-    this->on_exponent(numerics::exponent_of(step) - numerics::kMxIntFraction);
+  HWY_INLINE void encode_on(float step) { this->count_units(unit_exponent(step)); }
+  HWY_INLINE void decode_on(float step) { this->scale_units(unit_exponent(step)); }
+
+ private:
+  static HWY_INLINE int unit_exponent(float step) {
+    return numerics::exponent_of(step) - numerics::kMxIntFraction;
   }
 };
 
@@ -138,7 +144,7 @@ class MicroscaledFloats {
   using Cast = std::conditional_t<kDraws, FastStochasticCast, FastCast>;
 
   explicit HWY_INLINE MicroscaledFloats(const Layout& layout)
-      : cast_(layout.floats, 0, true), value_of_(layout.floats) {}
+      : cast_(layout.floats, 0, true), value_of_(layout.floats), down_(hn::Zero(F())) {}
 
   static HWY_INLINE Stored scale(const Layout& layout, const float* in, std::size_t count) {
     return static_cast<Stored>(
@@ -147,21 +153,26 @@ class MicroscaledFloats {
   static HWY_INLINE float step(const Layout& /*layout*/, Stored scale) {
     return numerics::mx_scale(scale);
   }
-  HWY_INLINE void on(float step) {
-    const int exponent = numerics::exponent_of(step);
-    down_.by(-exponent);
-    up_.by(exponent);
+  HWY_INLINE void encode_on(float step) {
+    down_ = hn::Set(F(), numerics::power_of_two(-numerics::exponent_of(step)));
   }
+  HWY_INLINE void decode_on(float step) { up_.by(numerics::exponent_of(step)); }
   HWY_INLINE VU code(VF x, VU words) const {
     // Values are finite, so an Inf here is one that the scale made: it saturates.
-    return cast_(bits_of(down_(x)), words);
+    return cast_(bits_of(hn::Mul(x, down_)), words);
   }
-  HWY_INLINE VF value(VU code) const { return up_(value_of_.any(code, value_of_(code))); }
+  HWY_INLINE VF value(VU code) const { return up_(value_of_(code)); }
+
+  static constexpr bool kHasSpecial = true;
+  HWY_INLINE bool has_special(VU code) const {
+    return !hn::AllFalse(I(), value_of_.is_special(value_of_.magnitude(code)));
+  }
+  HWY_INLINE VF any_value(VU code) const { return up_(value_of_.any(code, value_of_(code))); }
 
  private:
   Cast cast_;
   ValueOf value_of_;
-  Scale down_;
+  VF down_;
   Scale up_;
 };
 
@@ -169,6 +180,7 @@ template <typename Rounding>
 class LinearIntegers {
  public:
   using Stored = float;
+  static constexpr bool kHasSpecial = false;
   static constexpr bool kDraws = Rounding::kDraws;
 
   explicit HWY_INLINE LinearIntegers(const Layout& layout)
@@ -181,11 +193,11 @@ class LinearIntegers {
     return numerics::linear_scale(largest_magnitude(in, count), layout.bits - 1);
   }
   static HWY_INLINE float step(const Layout& /*layout*/, Stored scale) { return scale; }
-  HWY_INLINE void on(float step) {
-    step_ = hn::Set(F(), step);
+  HWY_INLINE void encode_on(float step) {
     // On a scale of 0 all integers are 0.
     divisor_ = hn::Set(F(), step == 0.0f ? HUGE_VALF : step);
   }
+  HWY_INLINE void decode_on(float step) { step_ = hn::Set(F(), step); }
   HWY_INLINE VU code(VF x, VU words) const { return integers_.code(hn::Div(x, divisor_), words); }
   HWY_INLINE VF value(VU code) const {
     const VF value = hn::Mul(integers_.integer(code), step_);
@@ -203,6 +215,7 @@ template <typename Rounding>
 class Signs {
  public:
   using Stored = float;
+  static constexpr bool kHasSpecial = false;
   static constexpr bool kDraws = false;
 
   explicit HWY_INLINE Signs(const Layout& /*layout*/) : step_(hn::Zero(U())) {}
@@ -211,7 +224,8 @@ class Signs {
     return mean_magnitude(in, count);
   }
   static HWY_INLINE float step(const Layout& /*layout*/, Stored scale) { return scale; }
-  HWY_INLINE void on(float step) { step_ = set(numerics::bits_of(step)); }
+  HWY_INLINE void encode_on(float /*step*/) {}
+  HWY_INLINE void decode_on(float step) { step_ = set(numerics::bits_of(step)); }
   HWY_INLINE VU code(VF x, VU /*words*/) const { return hn::ShiftRight<31>(bits_of(x)); }
   HWY_INLINE VF value(VU code) const { return float_of(hn::Xor(step_, hn::ShiftLeft<31>(code))); }
 

@@ -117,6 +117,28 @@ HWY_INLINE void cast_group(const Cast& cast, const float* values, const std::uin
   for (int k = 0; k < kGroup<Code>; ++k) codes[k] = cast.code_of().any(bits[k], codes[k]);
 }
 
+/// The rounded values of a group of vectors.
+template <int kVectors>
+HWY_INLINE void round_group(const FastRound& rounding, const float* values, float* out) {
+  VU largest = hn::Zero(U());
+  VU bits[kVectors];
+  VF rounded[kVectors];
+#pragma GCC unroll 4
+  for (int k = 0; k < kVectors; ++k) {
+    bits[k] = bits_of(hn::LoadU(F(), values + static_cast<std::size_t>(k) * hn::Lanes(F())));
+    largest = hn::Max(largest, magnitude_of(bits[k]));
+    rounded[k] = rounding(bits[k]);
+  }
+  if (HWY_UNLIKELY(!hn::AllFalse(I(), is_special(largest)))) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kVectors; ++k) rounded[k] = rounding.any(bits[k], rounded[k]);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < kVectors; ++k) {
+    hn::StoreU(rounded[k], F(), out + static_cast<std::size_t>(k) * hn::Lanes(F()));
+  }
+}
+
 /// The values of a group of vectors of codes.
 template <int kVectors>
 HWY_INLINE void value_group(const ValueOf& value_of, const VU* codes, float* values) {
@@ -158,21 +180,6 @@ struct Overwrite {
   }
 };
 
-/// As Overwrite, past the caches: for more than they hold, and where a vector's address allows it.
-HWY_INLINE void stream(const float* values, std::size_t count, float* out) {
-  const F d;
-  std::size_t i = 0;
-  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
-    hn::Stream(hn::Load(d, values + i), d, out + i);
-  }
-  std::memcpy(out + i, values + i, (count - i) * sizeof(float));
-}
-
-HWY_INLINE bool is_streamed(const float* out, std::size_t count) {
-  constexpr std::size_t kMoreThanCaches = std::size_t{1} << 21;
-  return count >= kMoreThanCaches && reinterpret_cast<std::uintptr_t>(out) % 64 == 0;
-}
-
 struct Accumulate {
   static constexpr bool kAdds = true;
   static HWY_INLINE void put(const float* values, std::size_t count, float* out) {
@@ -188,7 +195,8 @@ struct Accumulate {
 template <typename Put>
 HWY_INLINE void put(const float* values, std::size_t count, float* out, bool streamed) {
   if (streamed) {
-    stream(values, count, out);
+    stream_bytes(reinterpret_cast<const std::byte*>(values), count * sizeof(float),
+                 reinterpret_cast<std::byte*>(out));
   } else {
     Put::put(values, count, out);
   }
