@@ -19,7 +19,8 @@ struct Kernels {
   void (*round)(const Layout& layout, const float* in, std::size_t count, const CastOptions& cast,
                 float* out);
   /// As round, for any number of values of one block whose scale is given: what an integer code
-  /// (for mx an element, for sign +-1) is multiplied by. A NaN makes all NaN. None for floats.
+  /// (for mx an element, of a scale from 2^-127 on; for sign +-1) is multiplied by. A NaN makes all
+  /// NaN. None for floats.
   void (*round_on)(const Layout& layout, const float* in, std::size_t count, float scale,
                    const CastOptions& cast, float* out);
 };

@@ -213,6 +213,7 @@ TEST_P(Targets, RoundAlikeOnScalesThatAreGiven) {
       if (!std::isfinite(x)) x = 3.0f;
     }
     for (const float scale : {0x1p-5f, 1.0f, 0x1p-149f, 0x1p127f, value_of(0x7fc00000u)}) {
+      if (fast.format().kind() == Format::Kind::mx && scale < 0x1p-127f) continue;
       std::vector<float> values(finite.size());
       std::vector<float> wanted(finite.size());
       fast.round_on(finite.data(), finite.size(), scale, made.cast, values.data());
