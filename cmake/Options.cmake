@@ -1,5 +1,7 @@
 # What can be chosen. Nothing is downloaded: a missing dependency is an error or leaves its part out.
 option(CPDCOMM_TESTS "Build the tests" OFF)
+option(CPDCOMM_PERF "Build the benchmarks in perf/" OFF)
+option(CPDCOMM_FUZZ "Build the fuzzers, with clang++" OFF)
 option(CPDCOMM_PYTHON "Build the Python package (scikit-build-core sets it)" OFF)
 option(CPDCOMM_WERROR "Treat warnings as errors" OFF)
 set(CPDCOMM_MPI "AUTO" CACHE STRING "Build the MPI transport: ON, OFF or AUTO (where MPI is found)")

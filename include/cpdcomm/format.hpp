@@ -98,7 +98,7 @@ struct FormatInfo {
   int bits;                 ///< of one value, scales aside
   double bits_with_scales;  ///< of one value and its share of the scale
   double largest;           ///< largest finite value
-  double smallest;          ///< smallest positive value
+  double smallest;          ///< smallest positive finite value; 0 for e1m0, which has none
   double smallest_normal;   ///< smallest positive value with all its mantissa bits
   double epsilon;           ///< distance from 1 to the next; of integers their step; of `sign` 0
 };

@@ -8,7 +8,8 @@ namespace {
 
 void describe_floats(const numerics::FloatLayout& floats, FormatInfo& about) {
   about.largest = numerics::decode_value(floats.largest, floats);
-  about.smallest = numerics::decode_value(1, floats);
+  // e1m0 has no finite value but 0: its code 1 is Inf.
+  about.smallest = floats.largest == 0 ? 0 : numerics::decode_value(1, floats);
   const bool has_normals = floats.largest >= (1u << floats.man_bits);
   about.smallest_normal = has_normals ? std::ldexp(1.0, floats.emin) : about.smallest;
   about.epsilon = std::ldexp(1.0, -floats.man_bits);

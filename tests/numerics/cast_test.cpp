@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "support/bits.hpp"
+#include "support/formats.hpp"
 #include "support/patterns.hpp"
 #include "support/reference_cast.hpp"
 
@@ -120,6 +121,26 @@ TEST_P(Cast, IsMonotone) {
 
 INSTANTIATE_TEST_SUITE_P(ExponentBits, Cast, ::testing::Range(1, 9),
                          ::testing::PrintToStringParamName());
+
+/// The OCP formats without Inf.
+class FiniteCast : public ::testing::TestWithParam<Format> {};
+
+TEST_P(FiniteCast, IsTheNearestCodeAndSaturates) {
+  const Format format = GetParam();
+  const FloatLayout layout = FloatLayout::of(format);
+  for (const int shift : {0, -150, -3, 5, 140}) {
+    for (const float x : cast_patterns(format, shift, 4)) {
+      const std::uint32_t code = numerics::encode_value(x, shift, layout, false);
+      ASSERT_EQ(code, reference_encode(x, format, shift)) << x << " * 2^" << shift;
+      ASSERT_EQ(bits(numerics::decode_value(code, layout)), bits(reference_decode(code, format)));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Ocp, FiniteCast,
+                         ::testing::Values(Format::parse("e4m3fn"), Format::parse("e3m2fn"),
+                                           Format::parse("e2m3fn"), Format::parse("e2m1fn")),
+                         print_format);
 
 // Values that people can check by hand.
 TEST(KnownCasts, E4m3) {

@@ -90,6 +90,13 @@ TEST(Format, NamesTheTextThatItCannotRead) {
   EXPECT_NE(complaint(std::string("e4m3\0", 5)).find("unknown"), std::string::npos);
 }
 
+TEST(FormatInfo, IsFiniteWhereAFormatHoldsNothingButZero) {
+  const FormatInfo e1m0 = info(Format::floating(1, 0));
+  EXPECT_EQ(e1m0.largest, 0.0);
+  EXPECT_EQ(e1m0.smallest, 0.0);
+  EXPECT_EQ(e1m0.smallest_normal, 0.0);
+}
+
 TEST(Format, RefusesWidthsThatDoNotExist) {
   for (const auto& [exp_bits, man_bits] :
        {std::pair{0, 3}, {9, 3}, {4, -1}, {4, 24}, {-1, -1}, {256 + 4, 3}, {4, 256 + 3}}) {

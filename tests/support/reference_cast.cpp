@@ -11,11 +11,14 @@ namespace {
 
 int length(std::uint64_t units) { return static_cast<int>(std::bit_width(units)); }
 
+bool is_finite(Format format) { return format.kind() == Format::Kind::finite; }
+
 std::uint32_t sign_code(Format format) { return 1u << (format.exp_bits() + format.man_bits()); }
 
 std::uint32_t nan_code(Format format) {
   const std::uint32_t top = infinity_code(format);
-  return format.man_bits() == 0 ? top : top + (1u << (format.man_bits() - 1));
+  const bool one_nan = is_finite(format) || format.man_bits() == 0;
+  return one_nan ? top : top + (1u << (format.man_bits() - 1));
 }
 
 /// The largest code, up to and including Inf's, whose value is at most `magnitude`.
@@ -62,6 +65,10 @@ Exact exact_magnitude(float x) {
 }
 
 std::uint32_t infinity_code(Format format) {
+  if (is_finite(format)) {
+    // OCP: e4m3fn keeps its top code for NaN, the others keep none.
+    return sign_code(format) - (format.hides_non_finite() ? 0u : 1u);
+  }
   const std::uint32_t binades = (1u << format.exp_bits()) - 1u;
   return binades * (1u << format.man_bits());
 }
@@ -76,19 +83,22 @@ Exact exact_code(std::uint32_t magnitude_code, Format format) {
 }
 
 std::uint32_t reference_encode(float x, Format format, int shift, bool saturate) {
-  if (std::isnan(x)) return nan_code(format);
   const std::uint32_t sign = std::signbit(x) ? sign_code(format) : 0u;
+  if (!std::isfinite(x) && format.hides_non_finite()) return sign | (infinity_code(format) - 1);
+  if (std::isnan(x) || (std::isinf(x) && is_finite(format))) return nan_code(format);
   if (std::isinf(x)) return sign | infinity_code(format);
   Exact magnitude = exact_magnitude(x);
   magnitude.exponent += shift;
   const std::uint32_t code = nearest_code(magnitude, format);
-  if (saturate && code == infinity_code(format)) return sign | (code - 1);
+  if ((saturate || is_finite(format)) && code == infinity_code(format)) return sign | (code - 1);
   return sign | code;
 }
 
 float reference_decode(std::uint32_t code, Format format) {
   const std::uint32_t magnitude = code % sign_code(format);
-  if (magnitude > infinity_code(format)) return value_of(0x7fc00000u);
+  const bool is_nan =
+      is_finite(format) ? magnitude == infinity_code(format) : magnitude > infinity_code(format);
+  if (is_nan) return value_of(0x7fc00000u);
   const float sign = magnitude == code ? 1.0f : -1.0f;
   if (magnitude == infinity_code(format)) return sign * std::numeric_limits<float>::infinity();
   const Exact value = exact_code(magnitude, format);

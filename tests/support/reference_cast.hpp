@@ -5,8 +5,8 @@
 #include "cpdcomm/format.hpp"
 
 // What a cast must give, from the specification alone and by another way than the library's: every
-// code stands for an integer times a power of two, and the nearest code is searched for among all
-// of them, with comparisons of integers.
+// code of a float format stands for an integer times a power of two, and the nearest code is
+// searched for among all of them, with comparisons of integers.
 namespace cpdcomm::testing {
 
 /// units * 2^exponent, units >= 0.
@@ -28,7 +28,8 @@ Exact exact_code(std::uint32_t magnitude_code, Format format);
 /// Exponent of a float format's largest binade.
 int top_exponent(Format format);
 
-/// Magnitude code of Inf (one more than that of the largest value).
+/// Magnitude code of Inf, or of what stands in its place in an fn format (one more than that of the
+/// largest value; e4m3fn's NaN, and no code of the others).
 std::uint32_t infinity_code(Format format);
 
 /// The code of x * 2^shift, rounded once, nearest-even.

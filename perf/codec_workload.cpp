@@ -1,0 +1,43 @@
+#include "codec_workload.hpp"
+
+#include <algorithm>
+#include <random>
+
+namespace cpdcomm::perf {
+
+codec::Codec codec_of(Format format, Target target) {
+  return target == Target::plain ? codec::plain_codec_for(format) : codec::codec_for(format);
+}
+
+Slice slice_of(std::size_t values, std::size_t alignment, int index, int parts) {
+  const std::size_t units = (values + alignment - 1) / alignment;
+  const auto cut = [&](int i) {
+    const std::size_t unit = units * static_cast<std::size_t>(i) / static_cast<std::size_t>(parts);
+    return std::min(values, unit * alignment);
+  };
+  return {cut(index), cut(index + 1) - cut(index)};
+}
+
+Workload::Workload(std::size_t largest) : own_(largest), out_(largest) {
+  std::mt19937 random(1);
+  // Gradients of one layer, about: values around 1 at the top of most formats' normal range.
+  std::normal_distribution<float> normal;
+  std::ranges::generate(own_, [&] { return normal(random); });
+  const std::size_t most = 2 * sizeof(float) * largest;  // the scales of the smallest blocks, too
+  packed_out_.resize(most);
+  for (auto& part : packed_) part.resize(most);
+}
+
+void Workload::pack(const codec::Codec& codec, std::size_t values) {
+  const std::lock_guard lock(packing_);
+  if (packed_format_ == codec.format() && packed_values_ == values) return;
+  codec.encode(own(), values, {}, packed_[0].data());
+  const std::size_t size = codec.encoded_size(values);
+  for (std::size_t part = 1; part < kParts; ++part) {
+    std::copy_n(packed_[0].begin(), size, packed_[part].begin());
+  }
+  packed_format_ = codec.format();
+  packed_values_ = values;
+}
+
+}  // namespace cpdcomm::perf

@@ -1,0 +1,164 @@
+"""Draws what codec_perf and codec_peers.py measured, relative to memcpy of the same FP32 values."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which people with colour blindness tell apart.
+NEAREST, STOCHASTIC = "#0072B2", "#E69F00"
+LIBRARIES = {"cpdcomm": "#0072B2", "torch": "#D55E00", "ml_dtypes": "#009E73"}
+BAR = 0.8  # of the distance between two rows
+
+Rates = dict[tuple[str, str], float]  # kernel, format: bytes of FP32 per second
+
+EPILOG = """\
+examples:
+  python perf/plot_codec.py codec.json
+  python perf/plot_codec.py codec.json --peers peers.json --values 16Mi --threads 1 --out codec.svg
+"""
+
+
+def medians(record: dict[str, Any], values: str, threads: int) -> Rates:
+    """The medians of codec_perf for one buffer and number of threads, in the order asked for."""
+    rates = {}
+    for run in sorted(record["benchmarks"], key=lambda run: run["family_index"]):
+        if run.get("aggregate_name", "median") != "median":
+            continue
+        kernel, name, size = run["run_name"].split("/")[:3]
+        if size == values and run["threads"] == threads:
+            rates[kernel, name] = run["bytes_per_second"]
+    return rates
+
+
+def choices(record: dict[str, Any]) -> str:
+    found = {(run["run_name"].split("/")[2], run["threads"]) for run in record["benchmarks"]}
+    return ", ".join(f"--values {size} --threads {threads}" for size, threads in sorted(found))
+
+
+def draw_kernel(axes: Axes, kernel: str, formats: list[str], rates: Rates, memcpy: float) -> None:
+    """One bar a format; two where there is stochastic rounding, too."""
+    roundings = [
+        (kernel, NEAREST, "nearest-even"),
+        (f"{kernel}_stochastic", STOCHASTIC, "stochastic"),
+    ]
+    shown = [rounding for rounding in roundings if any(key[0] == rounding[0] for key in rates)]
+    for i, (key, colour, label) in enumerate(shown):
+        height = BAR / len(shown)
+        for row, name in enumerate(formats):
+            if (key, name) not in rates:
+                continue
+            ratio = rates[key, name] / memcpy
+            at = row - BAR / 2 + (i + 0.5) * height
+            axes.barh(at, ratio, height, color=colour, label=label if row == 0 else None)
+            axes.text(ratio, at, f" {ratio:.2g}", va="center", fontsize=6)
+    axes.set_title(kernel, fontsize=9)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.margins(x=0.2)
+
+
+def draw_codec(figure: Any, rates: Rates, title: str) -> None:
+    memcpy = rates["memcpy", "fp32"]
+    kernels = list(
+        dict.fromkeys(k.removesuffix("_stochastic") for k, name in rates if name != "fp32")
+    )
+    formats = list(dict.fromkeys(name for _, name in rates if name != "fp32"))
+    figure.suptitle(title, fontsize=9)
+    for axes, kernel in zip(
+        figure.subplots(1, len(kernels), sharey=True, squeeze=False)[0], kernels, strict=True
+    ):
+        draw_kernel(axes, kernel, formats, rates, memcpy)
+        axes.set_yticks(range(len(formats)), formats, fontsize=7)
+        axes.set_ylim(len(formats) - 0.5, -0.5)
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(handles, labels, loc="outside lower right", ncols=2, fontsize=7)
+
+
+def draw_peers(figure: Any, record: dict[str, Any]) -> None:
+    results = [
+        row for row in record["results"] if row["library"] != "torch" or row["format"] != "fp32"
+    ]
+    context = record["context"]
+    figure.suptitle(
+        f"Through Python, {record['values']:,} values, one core; torch {context['torch_version']}, "
+        f"ml_dtypes {context['ml_dtypes_version']}",
+        fontsize=9,
+    )
+    formats = list(dict.fromkeys(row["format"] for row in results))
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, kernel in zip(panels, ("encode", "decode"), strict=True):
+        for i, (library, colour) in enumerate(LIBRARIES.items()):
+            height = BAR / len(LIBRARIES)
+            of_library = {
+                row["format"]: row["to_memcpy"]
+                for row in results
+                if row["kernel"] == kernel and row["library"] == library
+            }
+            rows = [formats.index(name) - BAR / 2 + (i + 0.5) * height for name in of_library]
+            bars = axes.barh(rows, list(of_library.values()), height, color=colour, label=library)
+            axes.bar_label(bars, fmt="%.2g", fontsize=6, padding=2)
+        axes.set_title(kernel, fontsize=9)
+        axes.axvline(1, color="black", linewidth=0.8)
+        axes.set_yticks(range(len(formats)), formats, fontsize=7)
+        axes.set_ylim(len(formats) - 0.5, -0.5)
+        axes.margins(x=0.2)
+    panels[-1].legend(fontsize=7)
+
+
+def print_table(rates: Rates) -> None:
+    memcpy = rates["memcpy", "fp32"]
+    print("| kernel | format | GB/s | of memcpy |\n| :-- | :-- | --: | --: |")
+    for (kernel, name), rate in rates.items():
+        print(f"| {kernel} | {name} | {rate / 1e9:.2f} | {rate / memcpy:.2f} |")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("codec", type=Path, help="JSON of codec_perf --out")
+    parser.add_argument("--peers", type=Path, help="JSON of codec_peers.py --out")
+    parser.add_argument("--values", default="16Mi", help="which buffers (default: 16Mi)")
+    parser.add_argument("--threads", type=int, default=1, help="which runs (default: 1)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("codec.png"), help="the picture (default: codec.png)"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    record = json.loads(arguments.codec.read_text())
+    rates = medians(record, arguments.values, arguments.threads)
+    if ("memcpy", "fp32") not in rates:
+        sys.exit(
+            f"no memcpy of {arguments.values} values with {arguments.threads} threads in "
+            f"{arguments.codec}; it has {choices(record)}"
+        )
+    print_table(rates)
+    peers = None if arguments.peers is None else json.loads(arguments.peers.read_text())
+    rows = len({name for _, name in rates})
+    heights = [1.2 + 0.24 * rows] + ([] if peers is None else [2.6])
+    figure = Figure(figsize=(12, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    context = record["context"]
+    draw_codec(
+        parts[0],
+        rates,
+        f"FP32 bytes per second relative to memcpy: {arguments.values} values, "
+        f"{arguments.threads} thread(s), {context['cpu_model']}, {context['date'][:10]}",
+    )
+    if peers is not None:
+        draw_peers(parts[1], peers)
+    figure.savefig(arguments.out, dpi=100)
+
+
+if __name__ == "__main__":
+    main()

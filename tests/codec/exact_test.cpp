@@ -1,0 +1,300 @@
+#include "codec/exact.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "cpdcomm/error.hpp"
+#include "support/bits.hpp"
+#include "support/formats.hpp"
+#include "support/patterns.hpp"
+#include "support/random.hpp"
+
+namespace cpdcomm::testing {
+namespace {
+
+using codec::Exact;
+using Bytes = std::vector<std::byte>;
+using Words = std::vector<std::uint32_t>;
+using Integers = std::vector<std::int64_t>;
+using Parts = std::vector<std::vector<float>>;
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+struct Partial {
+  Bytes bytes;
+  std::uint32_t parts;
+};
+
+/// All ranks' parts of one exact sum, and what it must give, in 64-bit integers.
+class Sum {
+ public:
+  Sum(Format format, Parts parts)
+      : format_(format),
+        parts_(std::move(parts)),
+        exact_(format, world()),
+        count_(parts_[0].size()),
+        words_(exact_.blocks(count_)) {
+    for (const auto& part : parts_) {
+      Words own(words_.size());
+      exact_.scales(part.data(), count_, own.data());
+      for (std::size_t b = 0; b < own.size(); ++b) words_[b] = std::max(words_[b], own[b]);
+    }
+  }
+
+  const Exact& exact() const { return exact_; }
+  const Words& words() const { return words_; }
+  std::uint32_t world() const { return static_cast<std::uint32_t>(parts_.size()); }
+  std::size_t count() const { return count_; }
+
+  Partial encoded(std::size_t rank, std::optional<RandomStream> stochastic = {}) const {
+    Partial one{Bytes(exact_.size(count_, 1)), 1};
+    exact_.encode(parts_[rank].data(), count_, words_.data(), stochastic, one.bytes.data());
+    return one;
+  }
+
+  Partial joined(const Partial& a, const Partial& b) const {
+    Partial sum{Bytes(exact_.size(count_, a.parts + b.parts)), a.parts + b.parts};
+    exact_.add(a.bytes.data(), a.parts, b.bytes.data(), b.parts, count_, sum.bytes.data());
+    return sum;
+  }
+
+  /// By hops, in this order of the ranks.
+  Bytes chain(const std::vector<std::size_t>& order) const {
+    Partial sum = encoded(order[0]);
+    for (std::size_t i = 1; i < order.size(); ++i) sum = joined(sum, encoded(order[i]));
+    return sum.bytes;
+  }
+
+  /// Neighbours first.
+  Bytes tree() const {
+    std::vector<Partial> level;
+    for (std::size_t rank = 0; rank < world(); ++rank) level.push_back(encoded(rank));
+    while (level.size() > 1) {
+      std::vector<Partial> next;
+      for (std::size_t i = 0; i + 1 < level.size(); i += 2) {
+        next.push_back(joined(level[i], level[i + 1]));
+      }
+      if (level.size() % 2 == 1) next.push_back(level.back());
+      level = std::move(next);
+    }
+    return level[0].bytes;
+  }
+
+  /// In widened form.
+  Bytes widened() const {
+    std::vector<std::int32_t> sums(count_);
+    exact_.widen(encoded(0).bytes.data(), 1, count_, sums.data());
+    for (std::size_t rank = 1; rank < world(); ++rank) {
+      exact_.add_to(encoded(rank).bytes.data(), 1, count_, sums.data());
+    }
+    Bytes bytes(exact_.size(count_, world()));
+    exact_.narrow(sums.data(), world(), count_, bytes.data());
+    return bytes;
+  }
+
+  std::vector<float> decoded(const Bytes& bytes) const {
+    std::vector<float> values(count_);
+    exact_.decode(bytes.data(), world(), count_, words_.data(), values.data());
+    return values;
+  }
+
+  std::vector<float> wire_result(const Bytes& bytes,
+                                 std::optional<RandomStream> stochastic = {}) const {
+    Bytes narrow(exact_.size(count_, 1));
+    exact_.encode_result(bytes.data(), count_, stochastic, narrow.data());
+    std::vector<float> values(count_);
+    exact_.decode_result(narrow.data(), count_, words_.data(), values.data());
+    return values;
+  }
+
+  double step(std::size_t i) const {
+    const std::uint32_t word = words_[i / format_.block()];
+    const int magnitude_bits = format_.code_bits() - 1;
+    if (format_.kind() == Format::Kind::bfp) {
+      return word == 255 ? kNan : std::ldexp(1.0, static_cast<int>(word) - 126 - magnitude_bits);
+    }
+    const float largest = value_of(word);
+    return std::isfinite(largest) ? largest / static_cast<float>(most()) : kNan;
+  }
+  std::int64_t most() const { return (std::int64_t{1} << (format_.code_bits() - 1)) - 1; }
+
+  /// The sum of value i as an integer.
+  std::int64_t integer(std::size_t i) const {
+    if (std::isnan(step(i)) || step(i) == 0) return 0;
+    std::int64_t sum = 0;
+    for (const auto& part : parts_) {
+      // A power of two divides exactly; intK divides in FP32.
+      const double quotient = format_.kind() == Format::Kind::bfp
+                                  ? part[i] / step(i)
+                                  : static_cast<double>(part[i] / static_cast<float>(step(i)));
+      sum += std::clamp(static_cast<std::int64_t>(std::nearbyint(quotient)), -most(), most());
+    }
+    return sum;
+  }
+
+  float value(double integer, double on) const {
+    const float rounded = static_cast<float>(integer * on);
+    return std::isinf(rounded) ? std::copysign(0x1.fffffep127f, rounded) : rounded;
+  }
+  float expected(std::size_t i) const {
+    return std::isnan(step(i)) ? kNan : value(static_cast<double>(integer(i)), step(i));
+  }
+  float expected_wire(std::size_t i) const {
+    if (std::isnan(step(i))) return kNan;
+    const double times = std::exp2(std::ceil(std::log2(static_cast<double>(world()))));
+    // The integer 0 has no sign.
+    return value(std::nearbyint(static_cast<double>(integer(i)) / times) + 0.0, step(i) * times);
+  }
+
+ private:
+  Format format_;
+  Parts parts_;
+  Exact exact_;
+  std::size_t count_;
+  Words words_;
+};
+
+Parts gradients_of(std::uint32_t world, std::size_t count) {
+  Parts parts;
+  for (unsigned rank = 0; rank < world; ++rank) parts.push_back(gradients(count, 100 + rank));
+  return parts;
+}
+
+Bytes packed(const Integers& integers, int width) {
+  const auto bits = static_cast<std::size_t>(width);
+  Bytes bytes((integers.size() * bits + 7) / 8);
+  for (std::size_t i = 0; i < integers.size(); ++i) {
+    for (std::size_t k = 0; k < bits; ++k) {
+      const std::size_t at = i * bits + k;
+      bytes[at / 8] |= static_cast<std::byte>(((integers[i] >> k) & 1) << (at % 8));
+    }
+  }
+  return bytes;
+}
+
+class ExactSums : public ::testing::TestWithParam<Format> {
+ protected:
+  void expect_sums(const Sum& sum) const {
+    Integers integers;
+    std::vector<float> values;
+    std::vector<float> wire;
+    for (std::size_t i = 0; i < sum.count(); ++i) {
+      integers.push_back(sum.integer(i));
+      values.push_back(sum.expected(i));
+      wire.push_back(sum.expected_wire(i));
+    }
+    const Bytes wanted = packed(integers, sum.exact().bits(sum.world()));
+    std::vector<std::size_t> order(sum.world());
+    std::iota(order.begin(), order.end(), 0);
+    EXPECT_EQ(sum.chain(order), wanted);
+    Random random(7);
+    std::shuffle(order.begin(), order.end(), random);
+    EXPECT_EQ(sum.chain(order), wanted);
+    EXPECT_EQ(sum.tree(), wanted);
+    EXPECT_EQ(sum.widened(), wanted);
+    EXPECT_TRUE(same_bits(sum.decoded(wanted), values));
+    EXPECT_TRUE(same_bits(sum.wire_result(wanted), wire));
+  }
+};
+
+TEST_P(ExactSums, AreThoseOfIntegersInAnyOrder) {
+  for (const std::uint32_t world : {1u, 2u, 3u, 4u, 5u, 7u, 32u}) {
+    for (const std::size_t count : {0u, 1u, 7u, 8u, 17u, 64u, 203u}) {
+      SCOPED_TRACE(::testing::Message() << world << " ranks, " << count << " values");
+      expect_sums(Sum(GetParam(), gradients_of(world, count)));
+    }
+  }
+}
+
+TEST_P(ExactSums, HoldAllRanksAtTheLargestValue) {
+  for (const float most : {1.0f, -1.0f, 0x1.fffffep127f, -0x1.fffffep127f, 0x1.fffffep-127f}) {
+    for (const std::uint32_t world : {3u, 4u, 32u}) {
+      expect_sums(Sum(GetParam(), Parts(world, std::vector<float>(19, most))));
+    }
+  }
+}
+
+TEST_P(ExactSums, AreZeroForZeroBlocksAndNanForNanBlocks) {
+  const std::size_t block = GetParam().block();
+  for (const float spoiled : {kNan, HUGE_VALF, -HUGE_VALF}) {
+    Parts parts = gradients_of(3, 3 * block + 5);
+    for (auto& part : parts) std::fill_n(part.begin(), block, -0.0f);
+    parts[1][block + 3] = spoiled;
+    const Sum sum(GetParam(), parts);
+    expect_sums(sum);
+    const std::vector<float> values = sum.decoded(sum.tree());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      EXPECT_EQ(std::isnan(values[i]), i / block == 1) << i;
+      if (i < block) {
+        EXPECT_EQ(bits(values[i]), 0u);
+      }
+    }
+  }
+}
+
+TEST_P(ExactSums, RoundStochasticallyToNeighboursWhereverTheyAreCut) {
+  const std::size_t block = GetParam().block();
+  const Sum sum(GetParam(), gradients_of(2, 4 * block));
+  const RandomStream stream{.seed = 3, .rank = 1};
+  std::vector<std::int32_t> whole(sum.count());
+  sum.exact().widen(sum.encoded(0, stream).bytes.data(), 1, sum.count(), whole.data());
+
+  RandomStream later = stream;
+  later.first = block;
+  const std::vector<float> in = gradients_of(2, 4 * block)[0];
+  Bytes tail(sum.exact().size(3 * block, 1));
+  sum.exact().encode(in.data() + block, 3 * block, sum.words().data() + 1, later, tail.data());
+  std::vector<std::int32_t> cut(3 * block);
+  sum.exact().widen(tail.data(), 1, cut.size(), cut.data());
+  EXPECT_TRUE(std::equal(cut.begin(), cut.end(), whole.begin() + static_cast<long>(block)));
+
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    if (sum.step(i) == 0) continue;
+    const double quotient = in[i] / sum.step(i);
+    EXPECT_LE(std::abs(whole[i] - quotient), 1.0 + 1e-6 * std::abs(quotient)) << i;
+    EXPECT_LE(std::abs(whole[i]), sum.most());
+  }
+
+  const std::vector<float> wire = sum.wire_result(sum.tree(), stream);
+  for (std::size_t i = 0; i < wire.size(); ++i) {
+    if (sum.step(i) == 0) continue;
+    const double halves = static_cast<double>(sum.integer(i)) / 2;
+    EXPECT_LT(std::abs(wire[i] / (2 * sum.step(i)) - halves), 1.0) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Widths, ExactSums,
+                         ::testing::Values(Format::parse("bfp2:8"), Format::parse("bfp3:16"),
+                                           Format::parse("bfp8"), Format::parse("bfp13:24"),
+                                           Format::parse("bfp24"), Format::parse("int2:8"),
+                                           Format::parse("int4"), Format::parse("int8:64"),
+                                           Format::parse("int17:8"), Format::parse("int24:32")),
+                         [](const ::testing::TestParamInfo<Format>& test) {
+                           std::string name = test.param.to_string();
+                           std::replace(name.begin(), name.end(), ':', '_');
+                           return name;
+                         });
+
+TEST(ExactSum, RefusesWhatIsNotExact) {
+  EXPECT_NO_THROW(Exact(Format::parse("int24"), 32));
+  for (const auto& [name, world] : {std::pair{"int24", 33u}, {"bfp8", (1u << 21) + 1u}}) {
+    try {
+      Exact(Format::parse(name), world);
+      FAIL() << name;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::unsupported);
+      EXPECT_NE(std::string(error.what()).find("30 bits"), std::string::npos) << error.what();
+    }
+  }
+  for (const char* name : {"e4m3", "fp32", "mxint8", "sign"}) {
+    EXPECT_THROW(Exact(Format::parse(name), 2), Error) << name;
+  }
+}
+
+}  // namespace
+}  // namespace cpdcomm::testing
