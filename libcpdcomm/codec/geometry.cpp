@@ -86,6 +86,15 @@ float scale_of(const Layout& layout, std::uint32_t largest) {
 PanelLargest largest_of(const PanelWalk& panel, const float* in) {
   PanelLargest largest;
   std::fill_n(largest.begin(), panel.blocks(), 0);
+  if (panel.interleaves()) {
+    panel.each_row([&](std::size_t block, std::size_t first, std::size_t count) {
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::uint32_t bits = numerics::bits_of(in[first + i]) & 0x7fffffffu;
+        largest[block + i] = std::max(largest[block + i], bits);
+      }
+    });
+    return largest;
+  }
   panel.each_run([&](std::size_t block, std::size_t first, std::size_t count) {
     largest[block] = std::max(largest[block], codec::largest_bits(in + first, count));
   });
@@ -124,8 +133,8 @@ PanelScales given_scales(const PanelWalk& panel, const float* in, std::span<cons
   return scales;
 }
 
-void round_panel(const PanelWalk& panel, const Codec& codec, const PanelScales& scales,
-                 const float* in, const CastOptions& options, float* out) {
+void round_runs(const PanelWalk& panel, const Codec& codec, const PanelScales& scales,
+                const float* in, const CastOptions& options, float* out) {
   CastOptions cast = options;
   panel.each_run([&](std::size_t block, std::size_t first, std::size_t count) {
     if (cast.stochastic) cast.stochastic->first = options.stochastic->first + first;
@@ -133,11 +142,43 @@ void round_panel(const PanelWalk& panel, const Codec& codec, const PanelScales& 
   });
 }
 
-/// Blocks as they are on the wire: a panel is a block.
-void round_flat(const Codec& codec, std::span<const float> in, PanelRange panels,
+/// Where blocks interleave: rows turned, so that a block's values lie side by side and one call
+/// rounds them. For nearest-even, which does not ask where they come from.
+void round_rows(const PanelWalk& panel, const Codec& codec, const PanelScales& scales,
+                const float* in, const CastOptions& cast, float* out) {
+  constexpr std::size_t kRows = 32;
+  std::array<float, kRows * Panels::kMostBlocks> turned;
+  std::array<std::size_t, kRows> firsts;
+  std::size_t rows = 0;
+  std::size_t first_block = 0;
+  std::size_t blocks = 0;
+  const auto flush = [&] {
+    for (std::size_t row = 0; row < rows; ++row) {
+      for (std::size_t i = 0; i < blocks; ++i) turned[i * kRows + row] = in[firsts[row] + i];
+    }
+    for (std::size_t i = 0; i < blocks; ++i) {
+      float* values = turned.data() + i * kRows;
+      codec.round_on(values, rows, scales[first_block + i], cast, values);
+    }
+    for (std::size_t row = 0; row < rows; ++row) {
+      for (std::size_t i = 0; i < blocks; ++i) out[firsts[row] + i] = turned[i * kRows + row];
+    }
+    rows = 0;
+  };
+  panel.each_row([&](std::size_t block, std::size_t first, std::size_t count) {
+    if (rows == kRows || block != first_block) flush();
+    first_block = block;
+    blocks = count;
+    firsts[rows++] = first;
+  });
+  flush();
+}
+
+/// Blocks as they are on the wire.
+void round_flat(const Codec& codec, std::span<const float> in, std::size_t panel, PanelRange panels,
                 const CastOptions& options, std::span<float> out) {
-  const std::size_t first = panels.first * codec.layout().block;
-  const std::size_t last = std::min(in.size(), panels.last * codec.layout().block);
+  const std::size_t first = panels.first * panel;
+  const std::size_t last = std::min(in.size(), panels.last * panel);
   CastOptions cast = options;
   if (cast.stochastic) cast.stochastic->first += first;
   codec.round(in.data() + first, last - first, cast, out.data() + first);
@@ -202,11 +243,12 @@ void quantize(std::span<const float> in, std::span<const std::size_t> shape, For
   check_values("the result", out.size(), shape, panels);
   check_scales(scales, format, panels);
   const CastOptions cast = codec::checked(options, format);
+  if (panels.count() == 0) return;
   const PanelRange some = existing(range, panels);
   const Codec codec = codec::codec_for(format);
   const codec::FloatEnvironment environment;
   if (scales.empty() && geometry == Geometry::flat(format.block())) {
-    round_flat(codec, in, some, cast, out);
+    round_flat(codec, in, panels.flat_panel(), some, cast, out);
     return;
   }
   PanelWalk panel(panels);
@@ -214,7 +256,8 @@ void quantize(std::span<const float> in, std::span<const std::size_t> shape, For
     panel.enter(i);
     const PanelScales used = scales.empty() ? derived_scales(panel, in.data(), codec.layout())
                                             : given_scales(panel, in.data(), scales);
-    round_panel(panel, codec, used, in.data(), cast, out.data());
+    const bool turn = panel.interleaves() && !cast.stochastic;
+    (turn ? round_rows : round_runs)(panel, codec, used, in.data(), cast, out.data());
   }
 }
 

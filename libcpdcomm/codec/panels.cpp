@@ -112,9 +112,6 @@ void Panels::choose_panels() {
   std::size_t left = kMostBlocks;
   for (std::size_t d = dimensions_.size(); d-- > 0;) {
     Dimension& dimension = dimensions_[d];
-    // Where no dimension outside spreads a block, its neighbours lie beside it, not within it.
-    const auto outside = dimensions_.begin() + static_cast<std::ptrdiff_t>(d);
-    if (std::all_of(dimensions_.begin(), outside, [](auto& o) { return o.box == 1; })) continue;
     const std::size_t piece = std::min(dimension.box, dimension.size) * dimension.stride;
     dimension.panel =
         std::clamp<std::size_t>(kPiece / piece, 1, std::min(left, dimension.blocks()));

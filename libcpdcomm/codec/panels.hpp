@@ -13,8 +13,8 @@ namespace cpdcomm::codec {
 /// is cut into intervals, and a block is one interval of each. Dimensions that are one in memory
 /// and in the order of the blocks are joined: what is left has the longest runs there are.
 ///
-/// Blocks that interleave in memory make a panel, as many as give it contiguous pieces of some
-/// length: a tensor is read panel by panel without wasting what a cache line brings.
+/// Neighbouring blocks make a panel, as many as give it contiguous pieces of some length: a tensor
+/// is read panel by panel, without wasting what a cache line brings where blocks interleave.
 class Panels {
  public:
   /// Blocks of a panel at most, so that what is known of them fits on the stack.
@@ -25,6 +25,8 @@ class Panels {
   std::size_t values() const { return values_; }
   std::size_t blocks() const { return blocks_; }
   std::size_t count() const { return panels_; }
+  /// Of a flat geometry, the values of a panel. There must be one.
+  std::size_t flat_panel() const { return dimensions_[0].panel * dimensions_[0].box; }
 
  private:
   friend class PanelWalk;
@@ -60,6 +62,9 @@ class PanelWalk {
   /// Blocks of the panel.
   std::size_t blocks() const { return blocks_; }
 
+  /// Whether neighbouring values belong to different blocks.
+  bool interleaves() const { return all_.dimensions_.back().box == 1; }
+
   /// Calls visit(block of the panel, block of the tensor) for each block.
   template <typename F>
   void each_block(F&& visit) const {
@@ -70,7 +75,25 @@ class PanelWalk {
   /// block, in ascending order.
   template <typename F>
   void each_run(F&& visit) const {
-    each_run(0, 0, 0, visit);
+    const Panels::Dimension& whole = all_.dimensions_.back();
+    const Interval& here = here_.back();
+    each_line(0, 0, 0, [&](std::size_t block, std::size_t line) {
+      for (std::size_t i = 0; i < here.blocks; ++i) {
+        const std::size_t begin = (here.first_block + i) * whole.box;
+        const std::size_t end = std::min(whole.size, begin + whole.box);
+        visit(block + i, line + begin, end - begin);
+      }
+    });
+  }
+
+  /// Where blocks interleave, calls visit(first block of the panel, first value, values) for each
+  /// row of values of neighbouring blocks, in ascending order.
+  template <typename F>
+  void each_row(F&& visit) const {
+    const Interval& here = here_.back();
+    each_line(0, 0, 0, [&](std::size_t block, std::size_t line) {
+      visit(block, line + here.first_block, here.blocks);
+    });
   }
 
  private:
@@ -93,20 +116,20 @@ class PanelWalk {
     }
   }
 
+  /// Calls visit(block of the panel, first value) for each index of all dimensions but the last.
   template <typename F>
-  void each_run(std::size_t d, std::size_t local, std::size_t first, F& visit) const {
+  void each_line(std::size_t d, std::size_t local, std::size_t first, F&& visit) const {
+    if (d + 1 == here_.size()) {
+      visit(local, first);
+      return;
+    }
     const Panels::Dimension& whole = all_.dimensions_[d];
     const Interval& here = here_[d];
     for (std::size_t i = 0; i < here.blocks; ++i) {
       const std::size_t begin = (here.first_block + i) * whole.box;
       const std::size_t end = std::min(whole.size, begin + whole.box);
-      const std::size_t block = local + i * here.stride;
-      if (d + 1 == here_.size()) {
-        visit(block, first + begin, end - begin);
-        continue;
-      }
       for (std::size_t k = begin; k < end; ++k) {
-        each_run(d + 1, block, first + k * whole.stride, visit);
+        each_line(d + 1, local + i * here.stride, first + k * whole.stride, visit);
       }
     }
   }

@@ -118,10 +118,12 @@ std::vector<Case> cases() {
       {{33, 70}, Geometry::tiles(16)},
       {{33, 70}, Geometry::tiles(16, 1, 0)},
       {{1, 70, 1}, Geometry::tiles(16, 0, 1)},
-      {{3, 600, 2}, Geometry::axes({1})},   // more blocks than a panel takes
-      {{5, 700}, Geometry::axes({1})},      // the same, one value at a time
-      {{40, 1300}, Geometry::tiles(4)},     //
-      {{4, 3, 1500}, Geometry::axes({1})},  // several panels of long runs
+      {{3, 600, 2}, Geometry::axes({1})},       // more blocks than a panel takes
+      {{5, 700}, Geometry::axes({1})},          // the same, one value at a time
+      {{40, 1300}, Geometry::tiles(4)},         //
+      {{7, 3, 40, 5}, Geometry::axes({1, 3})},  // one value at a time, in turns
+      {{5000}, Geometry::axes({0})},            // each value a block
+      {{4, 3, 1500}, Geometry::axes({1})},      // several panels of long runs
   };
   return all;
 }

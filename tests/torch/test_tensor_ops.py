@@ -451,3 +451,18 @@ def test_scales_that_do_not_fit():
 def test_other_layouts_are_refused():
     with pytest.raises(ValueError, match="Sparse"):
         cpdcomm.quantize(torch.eye(3).to_sparse(), "e4m3")
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this CPU cannot flush subnormals")
+@pytest.mark.parametrize("fmt", BLOCKS)
+@pytest.mark.parametrize("geometry", [None, Geometry.tensor(), Geometry.axes(1)])
+def test_a_caller_that_flushes_subnormals_changes_nothing(fmt, geometry):
+    x = values(100, 1001, seed=8) * 2.0**-134
+    want = cpdcomm.quantize(x, fmt, geometry=geometry)
+    integers = want.view(torch.int32).clone()
+    torch.set_flush_denormal(True)
+    try:
+        got = cpdcomm.quantize(x, fmt, geometry=geometry).view(torch.int32)
+    finally:
+        torch.set_flush_denormal(False)
+    assert torch.equal(got, integers) and integers.any()

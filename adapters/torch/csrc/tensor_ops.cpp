@@ -3,7 +3,7 @@
 #include <ATen/MemoryOverlap.h>
 #include <pybind11/pybind11.h>
 
-#include <cmath>
+#include <bit>
 #include <limits>
 
 #include "cpdcomm/codec.hpp"
@@ -155,18 +155,20 @@ void in_panels(const Blocked& in, F&& work) {
 }
 
 /// The scale of values that are one block: the largest of its pieces' scales, because a scale grows
-/// with the largest magnitude. NaN where a value is not finite.
-float scale_of_pieces(std::span<const float> values, Format format) {
-  const auto larger = [](float a, float b) { return std::isnan(a) || a > b ? a : b; };
+/// with the largest magnitude. As bits, which compare like the numbers, NaN above all, whatever the
+/// caller's threads do to subnormals.
+std::uint32_t scale_bits_of_pieces(std::span<const float> values, Format format) {
+  const auto larger = [](std::uint32_t a, std::uint32_t b) { return std::max(a, b); };
   return at::parallel_reduce(
-      0, static_cast<std::int64_t>(values.size()), static_cast<std::int64_t>(kGrain), 0.0f,
-      [&](std::int64_t begin, std::int64_t end, float so_far) {
+      0, static_cast<std::int64_t>(values.size()), static_cast<std::int64_t>(kGrain),
+      std::uint32_t{0},
+      [&](std::int64_t begin, std::int64_t end, std::uint32_t so_far) {
         const auto piece =
             values.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
         const std::size_t shape[] = {piece.size()};
         float scale = 0;
         cpdcomm::block_scales(piece, shape, format, Geometry::tensor(), {&scale, 1});
-        return larger(so_far, scale);
+        return larger(so_far, std::bit_cast<std::uint32_t>(scale));
       },
       larger);
 }
@@ -178,9 +180,10 @@ bool round_one_block(const Blocked& in, const Cast& cast, std::span<const float>
   const bool is_sum = cast.format.kind() == Format::Kind::sign && scales.empty();
   if (cast.format.is_float() || is_sum || in.values.size() <= kGrain) return false;
   if (block_count(in.shape, in.geometry) != 1) return false;
-  const float derived = scale_of_pieces(in.values, cast.format);
-  if (!(derived > 0)) return false;
-  const float scale = scales.empty() ? derived : scales[0];
+  const std::uint32_t derived = scale_bits_of_pieces(in.values, cast.format);
+  constexpr std::uint32_t kInfinity = 0x7f800000u;
+  if (derived == 0 || derived >= kInfinity) return false;
+  const float scale = scales.empty() ? std::bit_cast<float>(derived) : scales[0];
   in_pieces(in.values.size(), 8, [&](std::size_t first, std::size_t last) {
     const std::size_t shape[] = {last - first};
     cpdcomm::quantize(in.values.subspan(first, last - first), shape, cast.format,
