@@ -47,6 +47,27 @@ CPDCOMM_API void encode(std::span<const float> values, Format format, std::span<
 /// @throws Error invalid_argument when `bytes` has another size than encoded_size()
 CPDCOMM_API void decode(std::span<const std::byte> bytes, Format format, std::span<float> values);
 
+/// Where some values lie in a longer span: first to first + size - 1 of `of`. Pieces may be encoded
+/// and decoded by different threads at once.
+struct Piece {
+  std::size_t of;
+  std::size_t first;
+};
+
+/// Writes a piece's part of encode(), the bytes of its codes and the scales of its blocks.
+/// @param bytes    of the whole, exactly encoded_size(format, piece.of)
+/// @param options  their stochastic stream begins at the piece's first value
+/// @throws Error invalid_argument as encode(), and unless the piece begins at a multiple of 8 and
+/// of
+///         the block and ends at such a multiple or at the end
+CPDCOMM_API void encode_piece(std::span<const float> values, Piece piece, Format format,
+                              std::span<std::byte> bytes, CastOptions options = {});
+
+/// The inverse.
+/// @throws Error invalid_argument as decode() and encode_piece()
+CPDCOMM_API void decode_piece(std::span<const std::byte> bytes, Piece piece, Format format,
+                              std::span<float> values);
+
 /// decode(encode(in)) without the packing; `out` may be `in`.
 /// @throws Error invalid_argument when the sizes differ, or for a shift of a block format
 CPDCOMM_API void quantize(std::span<const float> in, Format format, std::span<float> out,

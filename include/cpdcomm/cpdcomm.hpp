@@ -6,6 +6,7 @@
 #include "cpdcomm/communicator.hpp"
 #include "cpdcomm/error.hpp"
 #include "cpdcomm/format.hpp"
+#include "cpdcomm/geometry.hpp"
 #include "cpdcomm/options.hpp"
 #include "cpdcomm/threads.hpp"
 #include "cpdcomm/version.hpp"

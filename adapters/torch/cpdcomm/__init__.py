@@ -25,8 +25,11 @@ from . import _C, _launch, errors
 from ._backend import register as _register
 from ._backend import stats
 from ._collective import all_reduce
+from ._fake_quantize import fake_quantize
+from ._finfo import FormatInfo, finfo
+from ._geometry import Geometry
 from ._options import Options
-from ._tensor_ops import decode, encode, float_quantize, quantize
+from ._tensor_ops import block_scales, decode, encode, float_quantize, quantize
 from .errors import (
     Error,
     InvalidArgumentError,
@@ -42,6 +45,8 @@ Report = _C.Report
 
 __all__ = [
     "Error",
+    "FormatInfo",
+    "Geometry",
     "InvalidArgumentError",
     "MismatchError",
     "NodeEmulator",
@@ -51,9 +56,12 @@ __all__ = [
     "TimeoutError",
     "UnsupportedError",
     "all_reduce",
+    "block_scales",
     "decode",
     "encode",
     "errors",
+    "fake_quantize",
+    "finfo",
     "float_quantize",
     "quantize",
     "stats",

@@ -8,11 +8,11 @@
 #include <numeric>
 
 #include "backend.hpp"
+#include "cpdcomm/format.hpp"
 #include "cpdcomm/options.hpp"
 #include "cpdcomm/threads.hpp"
 #include "cpdcomm/version.hpp"
 #include "cpdcomm/world.hpp"
-#include "tensor_ops.hpp"
 #include "tensors.hpp"
 
 namespace py = pybind11;
@@ -211,11 +211,21 @@ void define_launch(py::module_& m) {
       "mpi_shutdown", [](bool clean) { World::load("mpi").shutdown(clean); }, Released());
 }
 
-void define_tensor_ops(py::module_& m) {
-  m.def("quantize", &quantize, Released());
-  m.def("float_quantize", &float_quantize, Released());
-  m.def("encode", &encode, Released());
-  m.def("decode", &decode, Released());
+/// What the Python side of the tensor functions asks about a format.
+void define_formats(py::module_& m) {
+  py::class_<FormatInfo>(m, "FormatInfo")
+      .def_readonly("bits", &FormatInfo::bits)
+      .def_readonly("bits_with_scales", &FormatInfo::bits_with_scales)
+      .def_readonly("largest", &FormatInfo::largest)
+      .def_readonly("smallest", &FormatInfo::smallest)
+      .def_readonly("smallest_normal", &FormatInfo::smallest_normal)
+      .def_readonly("epsilon", &FormatInfo::epsilon);
+  m.def("info", [](const std::string& name) { return info(Format::parse(name)); });
+  m.def("canonical", [](const std::string& name) { return Format::parse(name).to_string(); });
+  m.def("blocks", [](const std::string& name) {
+    const Format format = Format::parse(name);
+    return std::pair(format.block(), format.scale_bytes());
+  });
 }
 
 }  // namespace
@@ -228,7 +238,7 @@ PYBIND11_MODULE(_C, m) {
   define_reports(m);
   define_backend(m);
   define_launch(m);
-  define_tensor_ops(m);
+  define_formats(m);
 }
 
 }  // namespace cpdcomm::torch_adapter

@@ -2,18 +2,39 @@
 
 #include <torch/torch.h>
 
-#include <string>
+#include <optional>
+#include <string_view>
 
+// The tensor functions as torch sees them (operators.cpp registers them). Tensors are float32,
+// bfloat16 or float16 on the CPU; a seed is an int64 tensor of one value, and none means
+// nearest-even; a geometry is named ("flat", "tensor", "axes", "tiles") and has numbers (the block;
+// none; the axes; the side and two dimensions), and none means the format's own blocks.
 namespace cpdcomm::torch_adapter {
 
-/// decode(encode(x)) in a new tensor of x's shape and dtype (float32, bfloat16 or float16).
-at::Tensor quantize(const at::Tensor& x, const std::string& format, bool saturate);
-at::Tensor float_quantize(const at::Tensor& x, int exp, int man, bool saturate);
+using OptionalTensor = std::optional<at::Tensor>;
+using OptionalName = std::optional<std::string_view>;
 
-/// The packed bytes of x, in a one-dimensional uint8 tensor of ceil(numel * bits / 8) bytes.
-at::Tensor encode(const at::Tensor& x, const std::string& format, bool saturate);
+/// x rounded to a format, in a new contiguous tensor of x's shape and dtype.
+at::Tensor quantize(const at::Tensor& x, std::string_view format, const OptionalTensor& seed,
+                    bool saturate, OptionalName geometry, at::IntArrayRef numbers,
+                    const OptionalTensor& scale);
 
-/// The inverse, a one-dimensional float32 tensor.
-at::Tensor decode(const at::Tensor& data, const std::string& format, std::int64_t numel);
+/// The same into a tensor of x's shape and dtype, which may be x.
+void quantize_out(const at::Tensor& x, std::string_view format, const OptionalTensor& seed,
+                  bool saturate, OptionalName geometry, at::IntArrayRef numbers,
+                  const OptionalTensor& scale, const at::Tensor& out);
+
+at::Tensor float_quantize(const at::Tensor& x, std::int64_t exp, std::int64_t man, bool saturate);
+
+/// The scales of x's blocks, float32.
+at::Tensor block_scales(const at::Tensor& x, std::string_view format, OptionalName geometry,
+                        at::IntArrayRef numbers);
+
+/// The packed bytes of x, one-dimensional uint8.
+at::Tensor encode(const at::Tensor& x, std::string_view format, const OptionalTensor& seed,
+                  bool saturate);
+
+/// The inverse, one-dimensional float32.
+at::Tensor decode(const at::Tensor& data, std::string_view format, std::int64_t numel);
 
 }  // namespace cpdcomm::torch_adapter
