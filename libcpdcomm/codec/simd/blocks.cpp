@@ -28,6 +28,11 @@ const Kernels& sign_kernels() { return plain::kSign; }
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
+/// Whether runs end with their vectors.
+HWY_INLINE bool is_whole(std::size_t block, std::size_t count) {
+  return block % hn::Lanes(F()) == 0 && count % hn::Lanes(F()) == 0;
+}
+
 bool is_nan(float step) { return (numerics::bits_of(step) & 0x7fffffffu) >= numerics::kInfinity; }
 
 /// Calls `work(first, size)` for tiles that hold whole blocks, or lie in one.
@@ -70,11 +75,12 @@ HWY_INLINE void cast_run(const Family& family, bool nan, const float* values,
 }
 
 /// The values of a run's codes.
-template <typename Family, typename Code>
+template <typename To, typename Family, typename Code>
 HWY_INLINE void value_run(const Family& family, bool nan, const Code* codes, std::size_t count,
                           float* values) {
-  if (nan) {
-    std::fill_n(values, count, numerics::float_of(numerics::kQuietNan));
+  if (HWY_UNLIKELY(nan)) {
+    const VF no_number = float_of(set(numerics::kQuietNan));
+    for (std::size_t i = 0; i < count; i += hn::Lanes(F())) To::store(no_number, values + i);
     return;
   }
   for (std::size_t i = 0; i < count; i += hn::Lanes(F())) {
@@ -83,7 +89,7 @@ HWY_INLINE void value_run(const Family& family, bool nan, const Code* codes, std
     if constexpr (Family::kHasSpecial) {
       if (HWY_UNLIKELY(family.has_special(code))) value = family.any_value(code);
     }
-    hn::StoreU(value, F(), values + i);
+    To::store(value, values + i);
   }
 }
 
@@ -128,7 +134,7 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
             Place place) {
   using Stored = typename Family::Stored;
   std::byte* const out = place.codes(layout);
-  const bool streamed = is_streamed(out, layout.code_bytes(count));
+  const bool streamed = is_streamed(layout.code_bytes(count));
   std::byte* stored = place.scales(layout);
   const std::size_t block = layout.block;
   Family family(layout);
@@ -138,10 +144,11 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
     Buffer<std::uint32_t> word_room;
     Buffer<Code> codes;
     for_tiles(count, block, 0, [&](std::size_t first, std::size_t size) HWY_ATTR {
-      const float* values = padded(in + first, size, count - first, room.at);
+      const float* values = padded(in + first, size, count - first, is_whole(block, size), room.at);
       const std::uint32_t* words = words_of(options, first, size, word_room.at);
+      const bool begins = first % block == 0;  // else a large block goes on
       for (std::size_t i = 0; i < size; i += block) {
-        if ((first + i) % block == 0) {
+        if (i != 0 || begins) {
           const Stored scale =
               derive<Family>(layout, in + first + i, std::min(block, count - first - i), step);
           std::memcpy(stored, &scale, sizeof scale);
@@ -163,22 +170,25 @@ void decode(const Layout& layout, ConstPlace place, std::size_t count, float* ou
   const std::byte* const in = place.codes(layout);
   const std::byte* const stored = place.bytes + layout.code_bytes(place.of);
   const std::size_t block = layout.block;
-  const bool streamed = !Put::kAdds && is_streamed(out, count * sizeof(float));
+  const bool streamed = !Put::kAdds && is_streamed(count * sizeof(float));
   Family family(layout);
   with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
     Buffer<Code> codes;
-    Buffer<float> values;
+    Buffer<float> room;
     for_tiles(count, block, place.first % block, [&](std::size_t first, std::size_t size) HWY_ATTR {
       read_codes(in + layout.code_bytes(first), size, layout.bits, codes.at);
-      for (std::size_t i = 0; i < size; i += block) {
-        Stored scale;
-        std::memcpy(&scale, stored + (place.first + first + i) / block * sizeof scale,
-                    sizeof scale);
-        const float step = Family::step(layout, scale);
-        if (!is_nan(step)) family.decode_on(step);
-        value_run(family, is_nan(step), codes.at + i, std::min(block, size - i), values.at + i);
-      }
-      put<Put>(values.at, size, out + first, streamed);
+      const std::byte* at = stored + (place.first + first) / block * sizeof(Stored);
+      put_tile<Put>(size, out + first, is_whole(block, size), streamed, room.at,
+                    [&]<typename To>(To, float* to) HWY_ATTR {
+                      for (std::size_t i = 0; i < size; i += block, at += sizeof(Stored)) {
+                        Stored scale;
+                        std::memcpy(&scale, at, sizeof scale);
+                        const float step = Family::step(layout, scale);
+                        if (!is_nan(step)) family.decode_on(step);
+                        value_run<To>(family, is_nan(step), codes.at + i, std::min(block, size - i),
+                                      to + i);
+                      }
+                    });
     });
   });
   if (streamed) hwy::FlushStream();
@@ -188,24 +198,28 @@ template <typename Family>
 void round(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
            float* out) {
   const std::size_t block = layout.block;
-  const bool streamed = is_streamed(out, count * sizeof(float)) && out != in;
+  const bool streamed = is_streamed(count * sizeof(float)) && out != in;
   Family family(layout);
   float step = 0;
   Buffer<float> room;
   Buffer<float> rounded;
   Buffer<std::uint32_t> word_room;
   for_tiles(count, block, 0, [&](std::size_t first, std::size_t size) HWY_ATTR {
-    const float* values = padded(in + first, size, count - first, room.at);
+    const float* values = padded(in + first, size, count - first, is_whole(block, size), room.at);
     const std::uint32_t* words = words_of(options, first, size, word_room.at);
-    for (std::size_t i = 0; i < size; i += block) {
-      if ((first + i) % block == 0) {
-        derive<Family>(layout, in + first + i, std::min(block, count - first - i), step);
-        on(family, step);
-      }
-      round_run(family, is_nan(step), values + i, words + i, std::min(block, size - i),
-                rounded.at + i);
-    }
-    put<Overwrite>(rounded.at, size, out + first, streamed);
+    const bool begins = first % block == 0;
+    put_tile<Overwrite>(size, out + first, is_whole(block, size), streamed, rounded.at,
+                        [&](Overwrite, float* to) HWY_ATTR {
+                          for (std::size_t i = 0; i < size; i += block) {
+                            if (i != 0 || begins) {
+                              derive<Family>(layout, in + first + i,
+                                             std::min(block, count - first - i), step);
+                              on(family, step);
+                            }
+                            round_run(family, is_nan(step), values + i, words + i,
+                                      std::min(block, size - i), to + i);
+                          }
+                        });
   });
   if (streamed) hwy::FlushStream();
 }
@@ -220,7 +234,7 @@ void round_on(const Layout& layout, const float* in, std::size_t count, float st
   Buffer<std::uint32_t> word_room;
   for (std::size_t first = 0; first < count; first += kTile) {
     const std::size_t size = std::min(kTile, count - first);
-    const float* values = padded(in + first, size, count - first, room.at);
+    const float* values = padded(in + first, size, count - first, true, room.at);
     const std::uint32_t* words = words_of(options, first, size, word_room.at);
     round_run(family, is_nan(step), values, words, size, rounded.at);
     Overwrite::put(rounded.at, size, out + first);
@@ -232,14 +246,14 @@ void round_on(const Layout& layout, const float* in, std::size_t count, float st
 template <template <typename> typename Family>
 void encode_either(const Layout& layout, const float* in, std::size_t count,
                    const CastOptions& options, Place place) {
-  const auto work = options.stochastic ? encode<Family<Stochastic> > : encode<Family<NearestEven> >;
+  const auto work = options.stochastic ? encode<Family<Stochastic>> : encode<Family<NearestEven>>;
   work(layout, in, count, options, place);
 }
 
 template <template <typename> typename Family>
 void round_either(const Layout& layout, const float* in, std::size_t count,
                   const CastOptions& options, float* out) {
-  const auto work = options.stochastic ? round<Family<Stochastic> > : round<Family<NearestEven> >;
+  const auto work = options.stochastic ? round<Family<Stochastic>> : round<Family<NearestEven>>;
   work(layout, in, count, options, out);
 }
 
@@ -247,7 +261,7 @@ template <template <typename> typename Family>
 void round_on_either(const Layout& layout, const float* in, std::size_t count, float step,
                      const CastOptions& options, float* out) {
   const auto work =
-      options.stochastic ? round_on<Family<Stochastic> > : round_on<Family<NearestEven> >;
+      options.stochastic ? round_on<Family<Stochastic>> : round_on<Family<NearestEven>>;
   work(layout, in, count, step, options, out);
 }
 

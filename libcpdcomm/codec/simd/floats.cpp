@@ -34,14 +34,14 @@ HWY_INLINE void for_tiles(const float* in, std::size_t count, const CastOptions&
     if (cast.stochastic) {
       drawn = fill_words(*cast.stochastic, cast.stochastic->first + first, size, words.at);
     }
-    work(first, size, padded(in + first, size, count - first, room.at), drawn);
+    work(first, size, padded(in + first, size, count - first, true, room.at), drawn);
   }
 }
 
 void encode(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
             Place place) {
   std::byte* const out = place.codes(layout);
-  const bool streamed = is_streamed(out, layout.code_bytes(count));
+  const bool streamed = is_streamed(layout.code_bytes(count));
   with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
     with_cast(layout.floats, options.shift, options.saturate, options.stochastic.has_value(),
               [&]<typename Cast>(Cast cast) HWY_ATTR {
@@ -64,69 +64,71 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
 
 template <typename Put>
 void decode(const Layout& layout, ConstPlace place, std::size_t count, float* out) {
+  constexpr int kVectors = 2;
   const std::byte* const in = place.codes(layout);
   const ValueOf value_of(layout.floats);
   const std::size_t lanes = hn::Lanes(F());
-  const bool streamed = !Put::kAdds && is_streamed(out, count * sizeof(float));
+  const std::size_t step = kVectors * lanes;
+  const bool streamed = !Put::kAdds && is_streamed(count * sizeof(float));
   with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
     Buffer<Code> codes;
-    Buffer<float> values;
+    Buffer<float> room;
     for (std::size_t first = 0; first < count; first += kTile) {
       const std::size_t size = std::min(kTile, count - first);
       read_codes(in + layout.code_bytes(first), size, layout.bits, codes.at);
-      for (std::size_t i = 0; i < size; i += 2 * lanes) {
-        const VU group[2] = {load_codes(codes.at + i), load_codes(codes.at + i + lanes)};
-        value_group<2>(value_of, group, values.at + i);
-      }
-      put<Put>(values.at, size, out + first, streamed);
+      put_tile<Put>(size, out + first, size % step == 0, streamed, room.at,
+                    [&]<typename To>(To, float* to) HWY_ATTR {
+                      for (std::size_t i = 0; i < size; i += step) {
+                        const VU group[kVectors] = {load_codes(codes.at + i),
+                                                    load_codes(codes.at + i + lanes)};
+                        value_group<To, kVectors>(value_of, group, to + i);
+                      }
+                    });
     }
   });
   if (streamed) hwy::FlushStream();
 }
 
-/// Calls `tile(size, values, words, out)` for each tile, whose rounded values it leaves in `out`.
+/// Calls `group(values, words, out)` for each group of two vectors.
 template <typename Work>
-HWY_INLINE void round_tiles(const float* in, std::size_t count, const CastOptions& options,
-                            float* out, const Work& tile) {
-  const bool streamed = is_streamed(out, count * sizeof(float)) && out != in;
-  Buffer<float> rounded;
+HWY_INLINE void round_groups(const float* in, std::size_t count, const CastOptions& options,
+                             float* out, const Work& group) {
+  const std::size_t step = 2 * hn::Lanes(F());
+  const bool streamed = is_streamed(count * sizeof(float)) && out != in;
+  Buffer<float> room;
   for_tiles(in, count, options,
             [&](std::size_t first, std::size_t size, const float* values,
                 const std::uint32_t* words) HWY_ATTR {
-              tile(size, values, words, rounded.at);
-              put<Overwrite>(rounded.at, size, out + first, streamed);
+              put_tile<Overwrite>(size, out + first, size % step == 0, streamed, room.at,
+                                  [&](Overwrite, float* to) HWY_ATTR {
+                                    for (std::size_t i = 0; i < size; i += step) {
+                                      group(values + i, words + i, to + i);
+                                    }
+                                  });
             });
   if (streamed) hwy::FlushStream();
 }
 
 void round(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
            float* out) {
-  constexpr int kVectors = 2;
-  const std::size_t step = kVectors * hn::Lanes(F());
   if (!options.stochastic && FastRound::takes(layout.floats, options.shift)) {
     const FastRound rounding(layout.floats, options.saturate);
-    round_tiles(in, count, options, out,
-                [&](std::size_t size, const float* values, const std::uint32_t*, float* to)
-                    HWY_ATTR {
-                      for (std::size_t i = 0; i < size; i += step) {
-                        round_group<kVectors>(rounding, values + i, to + i);
-                      }
-                    });
+    round_groups(in, count, options, out,
+                 [&](const float* values, const std::uint32_t*, float* to)
+                     HWY_ATTR { round_group<Overwrite, 2>(rounding, values, to); });
     return;
   }
   const ValueOf value_of(layout.floats);
   with_cast(layout.floats, options.shift, options.saturate, options.stochastic.has_value(),
             [&]<typename Cast>(Cast cast) HWY_ATTR {
-              round_tiles(in, count, options, out,
-                          [&](std::size_t size, const float* values, const std::uint32_t* words,
-                              float* to) HWY_ATTR {
-                            using Pair = std::uint16_t;
-                            for (std::size_t i = 0; i < size; i += step) {
-                              VU group[kVectors];
-                              cast_group<Pair>(cast, values + i, words + i, group);
-                              value_group<kVectors>(value_of, group, to + i);
-                            }
-                          });
+              round_groups(in, count, options, out,
+                           [&](const float* values, const std::uint32_t* words, float* to)
+                               HWY_ATTR {
+                                 using Pair = std::uint16_t;
+                                 VU codes[kGroup<Pair>];
+                                 cast_group<Pair>(cast, values, words, codes);
+                                 value_group<Overwrite, 2>(value_of, codes, to);
+                               });
             });
 }
 

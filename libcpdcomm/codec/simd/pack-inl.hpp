@@ -8,6 +8,7 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "codec/simd/byte_orders.hpp"
@@ -253,20 +254,21 @@ HWY_INLINE void unpack(const std::byte* in, std::size_t count, int bits, std::ui
   }
 }
 
-/// Copies past the caches; `out` is aligned to 64 bytes.
+/// Copies past the caches, but for what lies before and after whole lines of 64 bytes.
 HWY_INLINE void stream_bytes(const std::byte* bytes, std::size_t size, std::byte* out) {
   const hn::ScalableTag<std::uint8_t> d;
   const auto* const from = reinterpret_cast<const std::uint8_t*>(bytes);
   auto* const to = reinterpret_cast<std::uint8_t*>(out);
-  std::size_t i = 0;
-  for (; i + hn::Lanes(d) <= size; i += hn::Lanes(d)) hn::Stream(hn::Load(d, from + i), d, to + i);
-  std::memcpy(out + i, bytes + i, size - i);
+  std::size_t i = std::min(size, (64 - reinterpret_cast<std::uintptr_t>(out) % 64) % 64);
+  if (i != 0) std::memcpy(out, bytes, i);
+  for (; i + hn::Lanes(d) <= size; i += hn::Lanes(d)) hn::Stream(hn::LoadU(d, from + i), d, to + i);
+  if (i != size) std::memcpy(out + i, bytes + i, size - i);
 }
 
 /// Whether so many bytes are more than caches hold, so that to write past them is faster.
-HWY_INLINE bool is_streamed(const void* out, std::size_t size) {
+HWY_INLINE bool is_streamed(std::size_t size) {
   constexpr std::size_t kMoreThanCaches = std::size_t{1} << 23;
-  return size >= kMoreThanCaches && reinterpret_cast<std::uintptr_t>(out) % 64 == 0;
+  return size >= kMoreThanCaches;
 }
 
 HWY_INLINE void put_bytes(const void* bytes, std::size_t size, void* out, bool streamed) {

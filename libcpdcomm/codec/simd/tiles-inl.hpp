@@ -21,10 +21,13 @@ HWY_BEFORE_NAMESPACE();
 namespace cpdcomm::codec::simd::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// The values of a tile, to be read up to the end of a vector: in their place, or where a call ends
-/// copied to `room` with zeros behind.
-HWY_INLINE const float* padded(const float* in, std::size_t count, std::size_t left, float* room) {
-  if (left >= count + kPad) return in;
+/// The values of a tile, to be read up to the end of a vector: in their place, or where that could
+/// be past the end of the call, copied to `room` with zeros behind.
+/// @param left   values of the call from here on
+/// @param whole  vectors end with the tile where that is a multiple of kPad
+HWY_INLINE const float* padded(const float* in, std::size_t count, std::size_t left, bool whole,
+                               float* room) {
+  if (left >= count + kPad || (whole && count % kPad == 0)) return in;
   std::memcpy(room, in, count * sizeof(float));
   std::memset(room + count, 0, kPad * sizeof(float));
   return room;
@@ -99,6 +102,44 @@ HWY_INLINE VU load_codes(const std::uint8_t* at) {
   return hn::PromoteTo(U(), hn::LoadU(hn::Rebind<std::uint8_t, U>(), at));
 }
 
+// Where values go.
+
+struct Overwrite {
+  static constexpr bool kAdds = false;
+  static HWY_INLINE void store(VF values, float* out) { hn::StoreU(values, F(), out); }
+  static HWY_INLINE void put(const float* values, std::size_t count, float* out) {
+    std::memcpy(out, values, count * sizeof(float));
+  }
+};
+
+struct Accumulate {
+  static constexpr bool kAdds = true;
+  static HWY_INLINE void store(VF values, float* out) {
+    hn::StoreU(hn::Add(hn::LoadU(F(), out), values), F(), out);
+  }
+  static HWY_INLINE void put(const float* values, std::size_t count, float* out) {
+    for (std::size_t i = 0; i < count; ++i) out[i] += values[i];
+  }
+};
+
+/// Lets `work(put, to)` put a tile's values by whole vectors: in their place where that ends with
+/// the vectors, else into `room`, from where they go on exactly, or past the caches.
+template <typename Put, typename Work>
+HWY_INLINE void put_tile(std::size_t count, float* out, bool whole, bool streamed, float* room,
+                         const Work& work) {
+  if (whole && !streamed) {
+    work(Put(), out);
+    return;
+  }
+  work(Overwrite(), room);
+  if (streamed) {
+    stream_bytes(reinterpret_cast<const std::byte*>(room), count * sizeof(float),
+                 reinterpret_cast<std::byte*>(out));
+  } else {
+    Put::put(room, count, out);
+  }
+}
+
 /// The codes of a group of vectors. What is not finite is rare, so it is looked for once.
 template <typename Code, typename Cast>
 HWY_INLINE void cast_group(const Cast& cast, const float* values, const std::uint32_t* words,
@@ -118,7 +159,7 @@ HWY_INLINE void cast_group(const Cast& cast, const float* values, const std::uin
 }
 
 /// The rounded values of a group of vectors.
-template <int kVectors>
+template <typename Put, int kVectors>
 HWY_INLINE void round_group(const FastRound& rounding, const float* values, float* out) {
   VU largest = hn::Zero(U());
   VU bits[kVectors];
@@ -135,12 +176,12 @@ HWY_INLINE void round_group(const FastRound& rounding, const float* values, floa
   }
 #pragma GCC unroll 4
   for (int k = 0; k < kVectors; ++k) {
-    hn::StoreU(rounded[k], F(), out + static_cast<std::size_t>(k) * hn::Lanes(F()));
+    Put::store(rounded[k], out + static_cast<std::size_t>(k) * hn::Lanes(F()));
   }
 }
 
 /// The values of a group of vectors of codes.
-template <int kVectors>
+template <typename Put, int kVectors>
 HWY_INLINE void value_group(const ValueOf& value_of, const VU* codes, float* values) {
   VU largest = hn::Zero(U());
   VF decoded[kVectors];
@@ -155,7 +196,7 @@ HWY_INLINE void value_group(const ValueOf& value_of, const VU* codes, float* val
   }
 #pragma GCC unroll 4
   for (int k = 0; k < kVectors; ++k) {
-    hn::StoreU(decoded[k], F(), values + static_cast<std::size_t>(k) * hn::Lanes(F()));
+    Put::store(decoded[k], values + static_cast<std::size_t>(k) * hn::Lanes(F()));
   }
 }
 
@@ -168,37 +209,6 @@ HWY_INLINE void with_code_type(int bits, const Work& work) {
     work(static_cast<std::uint16_t*>(nullptr));
   } else {
     work(static_cast<std::uint32_t*>(nullptr));
-  }
-}
-
-// Where a tile's values go.
-
-struct Overwrite {
-  static constexpr bool kAdds = false;
-  static HWY_INLINE void put(const float* values, std::size_t count, float* out) {
-    std::memcpy(out, values, count * sizeof(float));
-  }
-};
-
-struct Accumulate {
-  static constexpr bool kAdds = true;
-  static HWY_INLINE void put(const float* values, std::size_t count, float* out) {
-    const F d;
-    std::size_t i = 0;
-    for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
-      hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::Load(d, values + i)), d, out + i);
-    }
-    for (; i < count; ++i) out[i] += values[i];
-  }
-};
-
-template <typename Put>
-HWY_INLINE void put(const float* values, std::size_t count, float* out, bool streamed) {
-  if (streamed) {
-    stream_bytes(reinterpret_cast<const std::byte*>(values), count * sizeof(float),
-                 reinterpret_cast<std::byte*>(out));
-  } else {
-    Put::put(values, count, out);
   }
 }
 
