@@ -80,7 +80,7 @@ def _bit_length(n):
 
 
 def split(x):
-    """(negative, sig, e, special): |x| = sig * 2^e with 0 <= sig < 2^24, where x is no Inf or NaN."""
+    """(negative, sig, e, special): |x| = sig * 2^e, 0 <= sig < 2^24, unless Inf or NaN."""
     bits = _bits(x)
     field, fraction = (bits >> 23) & 0xFF, bits & 0x7FFFFF
     sig = np.where(field > 0, fraction | 0x800000, fraction)

@@ -1,4 +1,4 @@
-"""The reference of the formats beyond `eXmY` is held by exact fractions and other people's types."""
+"""The reference of the formats beyond `eXmY` is held by fractions and other people's types."""
 
 import math
 from fractions import Fraction
