@@ -129,8 +129,13 @@ def test_one_scale_for_all(name):
         same_bits(got, formats.quantize(x, name, index=index, scale=0.25), str(given))
 
 
-@pytest.mark.parametrize("power", [-149, -127, -126, -100, 60, 100])
-@pytest.mark.parametrize("name", ["bfp8", "bfp24", "mxfp8e4m3", "mxint8", "int8"])
+@pytest.mark.parametrize(
+    ("name", "power"),
+    [
+        *((n, p) for n in ["bfp8", "bfp24", "int8"] for p in [-149, -127, -126, -100, 60, 100]),
+        *((n, p) for n in ["mxfp8e4m3", "mxint8"] for p in [-127, -126, -100, 60, 100]),  # E8M0
+    ],
+)
 def test_extreme_scales(name, power):
     x = values((6, 10)) * np.float32(2.0 ** max(-140, min(power, 90)))
     scale = np.float32(2.0**power)
