@@ -120,6 +120,18 @@ def test_half_types_are_computed_in_fp32_and_rounded_back(name, dtype):
     assert torch.equal(got.view(torch.int16), want.view(torch.int16))
 
 
+def test_the_mean_of_sign_is_summed_in_lanes():
+    """2^60 + 2^36 is a tie in FP32, which a sum of 2^7s breaks unless 2^60 swallows them singly."""
+    rng = np.random.default_rng(9)
+    x = np.zeros((2000, 64), np.float32)
+    for block in x:
+        block[rng.choice(64, 3, replace=False)] = 2.0**7
+        block[rng.choice(64, 2, replace=False)] = 2.0**60, 2.0**36
+    mean = cpdcomm.quantize(tensor(x.ravel()), "sign:64")[::64]
+    assert set(mean.tolist()) == {2.0**54, 2.0**54 + 2.0**31}  # the sample has both
+    holds(x.ravel(), "sign:64")
+
+
 # --- bytes of others ------------------------------------------------------------------------------
 
 
