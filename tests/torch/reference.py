@@ -79,38 +79,58 @@ def _bit_length(n):
     return np.frexp(n.astype(np.float64))[1].astype(np.int64)
 
 
-def _round_magnitude(sig, e, exp, man):
+def split(x):
+    """(negative, sig, e, special): |x| = sig * 2^e, 0 <= sig < 2^24, unless Inf or NaN."""
+    bits = _bits(x)
+    field, fraction = (bits >> 23) & 0xFF, bits & 0x7FFFFF
+    sig = np.where(field > 0, fraction | 0x800000, fraction)
+    return bits >> 31, sig, np.maximum(field, 1) - 150, field == 0xFF
+
+
+def round_units(sig, e, place, words=None):
+    """sig * 2^e (0 <= sig < 2^24) in units of 2^place, rounded to an integer.
+
+    To nearest-even, or stochastically with one 32-bit word each. More than 2^23 units are only
+    promised to stay more than that, unless sig < 2^23.
+    """
+    # By 26 a 24-bit integer is below half a unit; by 63 nothing is left of its first 32 digits.
+    drop = np.clip(place - e, -23, 26 if words is None else 63)
+    down = np.maximum(drop, 0)
+    kept = sig >> down
+    rest = sig - (kept << down)
+    if words is None:
+        half = np.where(down > 0, np.int64(1) << np.maximum(down - 1, 0), 0)
+        up = (down > 0) & ((rest > half) | ((rest == half) & (kept & 1 == 1)))
+    else:
+        digits = (rest << np.maximum(32 - down, 0)) >> np.maximum(down - 32, 0)
+        up = digits + words >= 1 << 32
+    return (kept << np.maximum(-drop, 0)) + up
+
+
+def round_magnitude(sig, e, exp, man, words=None):
     """Code of sig * 2^e (0 <= sig < 2^24) without regard to the top: may pass Inf's code."""
     leading = e + _bit_length(sig) - 1
     quantum = emin(exp) - man
     place = np.maximum(leading - man, quantum)
-    drop = np.clip(place - e, -23, 26)  # by 26 a 24-bit integer is below half a unit: it gives 0
-    down = np.maximum(drop, 0)
-    kept = sig >> down
-    rest = sig - (kept << down)
-    half = np.where(down > 0, np.int64(1) << np.maximum(down - 1, 0), 0)
-    up = (down > 0) & ((rest > half) | ((rest == half) & (kept & 1 == 1)))
-    unit = (kept << np.maximum(-drop, 0)) + up
+    unit = round_units(sig, e, place, words)
     # A significand of 2^man or more is normal; its leading bit adds one to the exponent field, and
     # a carry into 2^(man + 1) adds another, with a zero mantissa: just as it should.
     return unit + np.where(sig == 0, 0, (place - quantum) << man)
 
 
-def encode(x, exp, man, shift=0, saturate=False):
-    """Codes (uint32) of x * 2^shift, rounded once to nearest-even."""
+def encode(x, exp, man, shift=0, saturate=False, words=None):
+    """Codes (uint32) of x * 2^shift, rounded once: nearest-even, or stochastically by `words`."""
     _check(exp, man)
     bits = _bits(x)
     shift = np.asarray(shift, dtype=np.int64)
     if (exp, man) == FP32 and not shift.any():
         return np.broadcast_to(bits, np.broadcast_shapes(bits.shape, shift.shape)).astype(np.uint32)
-    sign, field, fraction = bits >> 31, (bits >> 23) & 0xFF, bits & 0x7FFFFF
-    sig = np.where(field > 0, fraction | 0x800000, fraction)
-    e = np.maximum(field, 1) - 150 + shift
+    negative, sig, e, special = split(x)
     inf = ((1 << exp) - 1) << man
-    code = _round_magnitude(sig, e, exp, man)
+    code = round_magnitude(sig, e + shift, exp, man, words)
     code = np.where(code >= inf, inf - 1 if saturate else inf, code)
-    code = np.where(field == 0xFF, inf, code) | (sign << (exp + man))
-    code = np.where((field == 0xFF) & (fraction != 0), _nan_code(exp, man), code)
+    code = np.where(special, inf, code) | (negative << (exp + man))
+    code = np.where(np.isnan(x), _nan_code(exp, man), code)
     return code.astype(np.uint32)
 
 
@@ -125,7 +145,7 @@ def decode(codes, exp, man):
     fraction = codes & ((1 << man) - 1)
     sig = np.where(field > 0, fraction | (1 << man), fraction)
     e = np.maximum(field, 1) - 1 + emin(exp) - man
-    bits = _round_magnitude(sig, e, *FP32)  # nothing to round: every value is an FP32 value
+    bits = round_magnitude(sig, e, *FP32)  # nothing to round: every value is an FP32 value
     top = field == (1 << exp) - 1
     bits = np.where(top, 0x7F800000, bits) | (sign << 31)
     return _float32(np.where(top & (fraction != 0), CANONICAL_NAN, bits))
