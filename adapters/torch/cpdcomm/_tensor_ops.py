@@ -50,7 +50,8 @@ def quantize(
 
     Args:
         x: float32, bfloat16 or float16, any shape, on the CPU. Half types are rounded from their
-            FP32 value, and the result once more to their own type.
+            FP32 value, and the result once more to their own type; with a geometry or a scale
+            through a float32 copy of the tensor.
         format: a name such as ``"e4m3"``, ``"bfp8"``, ``"mxfp4"``, ``"int8:64"``, ``"sign"``. Note
             that ``e4m3`` (largest value 240) is not the ``e4m3fn`` (448) of accelerators.
         rounding: ``"nearest_even"`` or ``"stochastic"``.
