@@ -124,6 +124,17 @@ def test_compiled_draws_from_torchs_generator():
     assert not torch.equal(compiled(image()), compiled(image()))
 
 
+def test_new_seeds_and_scales_need_no_new_graph():
+    def cast(x, seed, scale):
+        return cpdcomm.quantize(x, "int4", "stochastic", seed, scale=scale)
+
+    # With fullgraph, torch raises after eight graphs of one function.
+    compiled = torch.compile(cast, fullgraph=True, backend="aot_eager")
+    for seed in range(2, 20):
+        scale = torch.tensor(0.1 * seed)
+        assert torch.equal(compiled(image(), seed, scale), cast(image(), seed, scale))
+
+
 def test_an_unknown_format_is_told_while_tracing():
     compiled = torch.compile(
         lambda x: cpdcomm.quantize(x, "e4q"), fullgraph=True, backend="aot_eager"

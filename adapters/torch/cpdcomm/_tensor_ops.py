@@ -63,7 +63,8 @@ def quantize(
             blocks, as on the wire.
         scale: what the integers (mx: the elements, ``sign``: +-1) are multiplied by, instead of
             what each block's values give: one float32 value, or one per block in block order
-            (:func:`block_scales`). Positive; for ``bfp`` and mx a power of two.
+            (:func:`block_scales`). Positive; for ``bfp`` and mx a power of two. Scales that change
+            from call to call are best tensors: ``torch.compile`` makes a float a constant.
         out: where to write the result, of x's shape and dtype; it may be ``x``.
 
     Returns:
