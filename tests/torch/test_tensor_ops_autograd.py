@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 import cpdcomm
 from cpdcomm import Geometry
@@ -76,6 +77,20 @@ def test_manual_seed_governs_the_gradient():
 
     assert torch.equal(once(1), once(1))
     assert not torch.equal(once(1), once(2))
+
+
+def test_a_checkpointed_layer_draws_the_same():
+    w = values(4096)
+
+    def layer(w):
+        return cpdcomm.fake_quantize(w * 2, "e4m3", "e5m2", rounding="stochastic").sin()
+
+    def once(call):
+        torch.manual_seed(3)
+        (gradient,) = torch.autograd.grad(call(w).sum(), w)
+        return gradient
+
+    assert torch.equal(once(layer), once(lambda w: checkpoint(layer, w, use_reentrant=False)))
 
 
 def test_gradients_of_a_layer():

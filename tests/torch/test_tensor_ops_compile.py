@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.library import opcheck
 
 import cpdcomm
@@ -123,6 +124,17 @@ def test_compiled_draws_from_torchs_generator():
     assert not torch.equal(compiled(image()), compiled(image()))
 
 
+def test_new_seeds_and_scales_need_no_new_graph():
+    def cast(x, seed, scale):
+        return cpdcomm.quantize(x, "int4", "stochastic", seed, scale=scale)
+
+    # With fullgraph, torch raises after eight graphs of one function.
+    compiled = torch.compile(cast, fullgraph=True, backend="aot_eager")
+    for seed in range(2, 20):
+        scale = torch.tensor(0.1 * seed)
+        assert torch.equal(compiled(image(), seed, scale), cast(image(), seed, scale))
+
+
 def test_an_unknown_format_is_told_while_tracing():
     compiled = torch.compile(
         lambda x: cpdcomm.quantize(x, "e4q"), fullgraph=True, backend="aot_eager"
@@ -153,3 +165,24 @@ def test_meta_tensors():
     assert cpdcomm.quantize(x, "e4m3").shape == (100, 100)
     assert cpdcomm.encode(x, "bfp8:64").shape == (10_000 + 157,)
     assert cpdcomm.block_scales(x, "int8", Geometry.tiles(64)).shape == (4,)
+
+
+def test_fake_tensors_and_graphs_outside_of_compile():
+    with torch._subclasses.FakeTensorMode():
+        x = torch.empty(100, 100)
+        assert cpdcomm.quantize(x, "e4m3", "stochastic").shape == (100, 100)
+        assert cpdcomm.decode(cpdcomm.encode(x, "bfp8"), "bfp8", 10_000).shape == (10_000,)
+    graph = make_fx(round_trip)(image())
+    called = {node.target for node in graph.graph.nodes}
+    assert {OPS.encode.default, OPS.decode.default} <= called
+    other = image() * 3
+    assert torch.equal(graph(other), round_trip(other))
+
+
+def test_torchs_export():
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            return cpdcomm.quantize(x, "int8", geometry=Geometry.axes(0)) * 2
+
+    program = torch.export.export(Layer(), (image(),))
+    assert torch.equal(program.module()(image()), Layer()(image()))

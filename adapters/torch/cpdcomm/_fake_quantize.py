@@ -134,6 +134,7 @@ class _StraightThrough(torch.autograd.Function):
         if ctx.gradient_cast is None:
             return gradient, None, None, None
         format, rest = ctx.gradient_cast
-        seed = ctx.saved_tensors[0] if ctx.saved_tensors else None
+        saved = ctx.saved_tensors  # to be asked for once, where activations are checkpointed
+        seed = saved[0] if saved else None
         records = torch.is_grad_enabled() and gradient.requires_grad
         return _straight_through(gradient, (format, seed, *rest), None, records), None, None, None

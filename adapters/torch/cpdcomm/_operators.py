@@ -12,12 +12,24 @@ from torch import Tensor
 
 from . import _C
 
-quantize = torch.ops.cpdcomm.quantize.default
-quantize_out = torch.ops.cpdcomm.quantize_out.default
-float_quantize = torch.ops.cpdcomm.float_quantize.default
-block_scales = torch.ops.cpdcomm.block_scales.default
-encode = torch.ops.cpdcomm.encode.default
-decode = torch.ops.cpdcomm.decode.default
+
+def _operator(name: str):
+    """An operator for calls by position: in a graph by its schema, else by the faster way."""
+    traced = getattr(torch.ops.cpdcomm, name).default
+    direct = getattr(_C, name)
+
+    def call(*arguments):
+        return (traced if torch.compiler.is_compiling() else direct)(*arguments)
+
+    return call
+
+
+quantize = _operator("quantize")
+quantize_out = _operator("quantize_out")
+float_quantize = _operator("float_quantize")
+block_scales = _operator("block_scales")
+encode = _operator("encode")
+decode = _operator("decode")
 
 
 def _ceil_div(a, b):

@@ -50,7 +50,8 @@ def quantize(
 
     Args:
         x: float32, bfloat16 or float16, any shape, on the CPU. Half types are rounded from their
-            FP32 value, and the result once more to their own type.
+            FP32 value, and the result once more to their own type; with a geometry or a scale
+            through a float32 copy of the tensor.
         format: a name such as ``"e4m3"``, ``"bfp8"``, ``"mxfp4"``, ``"int8:64"``, ``"sign"``. Note
             that ``e4m3`` (largest value 240) is not the ``e4m3fn`` (448) of accelerators.
         rounding: ``"nearest_even"`` or ``"stochastic"``.
@@ -62,7 +63,8 @@ def quantize(
             blocks, as on the wire.
         scale: what the integers (mx: the elements, ``sign``: +-1) are multiplied by, instead of
             what each block's values give: one float32 value, or one per block in block order
-            (:func:`block_scales`). Positive; for ``bfp`` and mx a power of two.
+            (:func:`block_scales`). Positive; for ``bfp`` and mx a power of two. Scales that change
+            from call to call are best tensors: ``torch.compile`` makes a float a constant.
         out: where to write the result, of x's shape and dtype; it may be ``x``.
 
     Returns:

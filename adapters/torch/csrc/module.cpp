@@ -13,6 +13,7 @@
 #include "cpdcomm/threads.hpp"
 #include "cpdcomm/version.hpp"
 #include "cpdcomm/world.hpp"
+#include "operators.hpp"
 #include "tensors.hpp"
 
 namespace py = pybind11;
@@ -239,6 +240,7 @@ PYBIND11_MODULE(_C, m) {
   define_backend(m);
   define_launch(m);
   define_formats(m);
+  define_operators(m);
 }
 
 }  // namespace cpdcomm::torch_adapter

@@ -1,5 +1,10 @@
 // torch.ops.cpdcomm: the tensor functions as operators, so that torch.compile sees them. Their fake
 // kernels are Python (_operators.py).
+#include "operators.hpp"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
 #include "tensor_ops.hpp"
@@ -42,5 +47,31 @@ TORCH_LIBRARY_IMPL(cpdcomm, Autograd, m) {
   }
 }
 
+/// Defines an operator whose schema has this signature.
+template <typename Signature>
+struct Define;
+template <typename Result, typename... Arguments>
+struct Define<Result(Arguments...)> {
+  void operator()(pybind11::module_& m, const char* name) const {
+    const auto op = c10::Dispatcher::singleton()
+                        .findSchemaOrThrow((std::string("cpdcomm::") + name).c_str(), "")
+                        .typed<Result(Arguments...)>();
+    m.def(
+        name, [op](Arguments... arguments) -> Result { return op.call(arguments...); },
+        pybind11::call_guard<pybind11::gil_scoped_release>());
+  }
+};
+
 }  // namespace
+
+void define_operators(pybind11::module_& m) {
+  Define<decltype(quantize)>{}(m, "quantize");
+  Define<decltype(quantize_out)>{}(m, "quantize_out");
+  Define<decltype(float_quantize)>{}(m, "float_quantize");
+  Define<decltype(block_scales)>{}(m, "block_scales");
+  Define<decltype(encode)>{}(m, "encode");
+  // A length is symbolic in a graph, and so in the schema.
+  Define<at::Tensor(const at::Tensor&, std::string_view, c10::SymInt)>{}(m, "decode");
+}
+
 }  // namespace cpdcomm::torch_adapter

@@ -57,8 +57,7 @@ Cast cast_of(Format format, const OptionalTensor& seed, bool saturate) {
   return {format, options};
 }
 
-// --- values by themselves, and the blocks of the wire
-// ----------------------------------------------
+// Values by themselves, and the blocks of the wire.
 
 template <typename T>
 void round_piece(const T* in, std::size_t first, std::size_t last, const Cast& cast, T* out) {
@@ -97,8 +96,7 @@ void encode_values(const T* in, std::size_t first, std::size_t last, std::size_t
   }
 }
 
-// --- other blocks
-// ---------------------------------------------------------------------------------
+// Other blocks.
 
 /// A tensor as float32 with the blocks that a geometry gives it.
 struct Blocked {
@@ -230,8 +228,7 @@ void round_blocks(const at::Tensor& x, const Cast& cast, Geometry geometry,
   if (!rounded.is_same(out)) out.copy_(rounded);
 }
 
-// --- results
-// --------------------------------------------------------------------------------------
+// Results.
 
 at::Tensor empty_like_contiguous(const at::Tensor& x) {
   return at::empty(x.sizes(), x.options().requires_grad(false));
