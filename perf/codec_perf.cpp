@@ -1,5 +1,7 @@
 // Measures the codecs beside what the machine's memory can do, interleaved in one run.
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "codec/targets.hpp"
 #include "codec_kernels.hpp"
 #include "cpdcomm/error.hpp"
 #include "cpdcomm/version.hpp"
@@ -39,7 +42,7 @@ constexpr const char* kExamples = R"(
 examples:
   codec_perf --formats e4m3,e3m0 --threads 1            two formats, one core
   codec_perf --kernels encode,decode --values 16Mi      two kernels, large buffers
-  codec_perf --target plain --formats e4m3              the portable reference
+  codec_perf --target avx2 --formats e4m3               on a machine that has more
   codec_perf --out codec.json                           all, for perf/plot_codec.py
 
 Options that start with --benchmark_ go on to Google Benchmark, --benchmark_filter=REGEX among
@@ -53,7 +56,7 @@ struct Options {
   std::vector<std::string> kernels;
   std::vector<std::size_t> values{16 << 10, 64 << 10, 16 << 20};
   std::vector<int> threads;
-  Target target = Target::best;
+  std::string target = codec::targets().front();
   int repetitions = 7;
   double min_time = 0.05;
   std::string out;
@@ -84,7 +87,6 @@ std::string known_format(const std::string& name) {
 }
 
 void add_options(CLI::App& app, Options& options, int cores) {
-  const std::map<std::string, Target> targets{{"best", Target::best}, {"plain", Target::plain}};
   const std::map<std::string, std::size_t> units{{"Ki", 1 << 10}, {"Mi", 1 << 20}};
   app.add_option("--formats", options.formats, "wire formats by name (default: all widths)")
       ->delimiter(',')
@@ -103,10 +105,10 @@ void add_options(CLI::App& app, Options& options, int cores) {
       ->delimiter(',')
       ->check(CLI::Range(1, cores))
       ->option_text("N,...  (default: 1 and all cores)");
-  app.add_option("--target", options.target,
-                 "best: what the library uses here; plain: portable C++")
-      ->transform(CLI::CheckedTransformer(targets))
-      ->option_text("best|plain  (default: best)");
+  app.add_option("--target", options.target, "instruction set; the best is what the library uses")
+      ->check(CLI::IsMember(codec::targets()))
+      ->option_text(
+          fmt::format("{}  (default: {})", fmt::join(codec::targets(), "|"), options.target));
   app.add_option("--repetitions", options.repetitions, "of each measurement")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -120,7 +122,6 @@ void add_options(CLI::App& app, Options& options, int cores) {
 struct Case {
   Kernel kernel;
   Format format;
-  Target target;
   std::size_t values;
 };
 
@@ -128,7 +129,7 @@ void measure(benchmark::State& state, const Case& of, Workload& work,
              const std::vector<int>& cores) {
   const int thread = state.thread_index();
   const Pinned pinned(cores[static_cast<std::size_t>(thread)]);
-  const codec::Codec codec = codec_of(of.format, of.target);
+  const codec::Codec codec = codec::codec_for(of.format);
   if (of.kernel.reads_packed) work.pack(codec, of.values);
   const Slice slice = slice_of(of.values, codec.alignment(), thread, state.threads());
   CastOptions cast;
@@ -163,7 +164,7 @@ class Registration {
     for (const std::size_t values : options_.values) {
       const std::string name =
           std::string(kernel.name) + "/" + format.to_string() + "/" + in_words(values);
-      const Case of{kernel, format, options_.target, values};
+      const Case of{kernel, format, values};
       auto* registered = benchmark::RegisterBenchmark(
           name.c_str(), [of, this](benchmark::State& state) { measure(state, of, work_, cores_); });
       for (const int threads : options_.threads) registered->Threads(threads);
@@ -199,7 +200,7 @@ void describe(const Options& options, int argc, char** argv) {
   for (int i = 0; i < argc; ++i) command += (i == 0 ? "" : " ") + std::string(argv[i]);
   benchmark::AddCustomContext("cpdcomm_version", version());
   benchmark::AddCustomContext("command", command);
-  benchmark::AddCustomContext("target", options.target == Target::plain ? "plain" : "best");
+  benchmark::AddCustomContext("target", options.target);
   benchmark::AddCustomContext("cpu_model", cpu_model());
   benchmark::AddCustomContext("instruction_sets", instruction_sets());
 }
@@ -219,6 +220,7 @@ int run(int argc, char** argv) {
   }
   if (options.threads.empty()) options.threads = all > 1 ? std::vector{1, all} : std::vector{1};
 
+  codec::use_target(options.target);
   initialize(options, argv[0], app.remaining());
   describe(options, argc, argv);
   Workload work(std::ranges::max(options.values));

@@ -5,10 +5,6 @@
 
 namespace cpdcomm::perf {
 
-codec::Codec codec_of(Format format, Target target) {
-  return target == Target::plain ? codec::plain_codec_for(format) : codec::codec_for(format);
-}
-
 Slice slice_of(std::size_t values, std::size_t alignment, int index, int parts) {
   const std::size_t units = (values + alignment - 1) / alignment;
   const auto cut = [&](int i) {

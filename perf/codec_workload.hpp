@@ -12,10 +12,6 @@
 
 namespace cpdcomm::perf {
 
-/// Which implementation of a codec is measured.
-enum class Target { best, plain };
-codec::Codec codec_of(Format format, Target target);
-
 /// The values first .. first + count - 1.
 struct Slice {
   std::size_t first;

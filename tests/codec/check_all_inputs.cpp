@@ -9,12 +9,14 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "codec/codec.hpp"
 #include "codec/float_environment.hpp"
+#include "codec/targets.hpp"
 #include "cpdcomm/error.hpp"
 #include "support/bits.hpp"
 #include "support/reference_cast.hpp"
@@ -24,8 +26,8 @@ namespace {
 
 constexpr const char* kAbout = R"(Checks casts over all 2^32 FP32 inputs, nearest-even.
 
-For each format, what the library uses on this machine (encode, and quantize without the packing) is
-held against the plain implementation, bit for bit; and the plain one, for one input in so many, against
+For each format, the kernels of every instruction set of this machine (encode, decode, quantize) are
+held against the plain ones, bit for bit; and the plain one, for one input in so many, against
 an exact reference that searches for the nearest code with integers.)";
 
 constexpr const char* kExamples = R"(
@@ -64,21 +66,37 @@ class Inputs {
   std::uint64_t strided_;
 };
 
+/// The kernels of one instruction set.
+struct Vectors {
+  std::string target;
+  codec::Codec codec;
+};
+
+std::vector<Vectors> all_vectors(Format format) {
+  std::vector<Vectors> all;
+  for (const std::string& target : codec::targets()) {
+    codec::use_target(target);
+    if (target != "plain") all.push_back({target, codec::codec_for(format)});
+  }
+  return all;
+}
+
 /// Some inputs one after the other, and what the codecs make of them.
 class Batch {
  public:
   static constexpr std::uint64_t kSize = 1 << 14;
 
-  Batch(Format format, const Inputs& inputs, std::uint64_t reference_every)
+  Batch(Format format, std::span<const Vectors> vectors, const Inputs& inputs,
+        std::uint64_t reference_every)
       : format_(format),
+        vectors_(vectors),
         inputs_(inputs),
         reference_every_(reference_every),
-        best_(codec::codec_for(format)),
         plain_(codec::plain_codec_for(format)),
         in_(kSize),
         rounded_(kSize),
         wanted_(kSize),
-        bytes_(best_.encoded_size(kSize)),
+        bytes_(plain_.encoded_size(kSize)),
         wanted_bytes_(bytes_.size()) {}
 
   /// A sentence on what differs, if anything does.
@@ -89,11 +107,12 @@ class Batch {
       in_[i] = inputs_[first + i];
     }
     plain_.encode(in_.data(), count, {}, wanted_bytes_.data());
-    best_.encode(in_.data(), count, {}, bytes_.data());
     plain_.round(in_.data(), count, {}, wanted_.data());
-    best_.round(in_.data(), count, {}, rounded_.data());
     if (auto difference = check_reference(first, count)) return difference;
-    return check_best(count);
+    for (const Vectors& vectors : vectors_) {
+      if (auto difference = check_vectors(vectors, count)) return difference;
+    }
+    return std::nullopt;
   }
 
  private:
@@ -109,21 +128,22 @@ class Batch {
     return std::nullopt;
   }
 
-  std::optional<std::string> check_best(std::size_t count) {
-    if (auto difference = check_values("quantize", count)) return difference;
-    plain_.decode(bytes_.data(), count, rounded_.data());
-    if (auto difference = check_values("encode", count)) return difference;
+  std::optional<std::string> check_vectors(const Vectors& vectors, std::size_t count) {
+    const auto [target, codec] = vectors;
+    codec.encode(in_.data(), count, {}, bytes_.data());
+    codec.round(in_.data(), count, {}, rounded_.data());
+    if (auto difference = check_values(target + "'s quantize", count)) return difference;
+    codec.decode(bytes_.data(), count, rounded_.data());
+    if (auto difference = check_values(target + "'s decode(encode())", count)) return difference;
     // Of the same values only the codes of a NaN can differ, or bits that no code uses.
-    if (std::memcmp(bytes_.data(), wanted_bytes_.data(), best_.encoded_size(count)) == 0) {
+    if (std::memcmp(bytes_.data(), wanted_bytes_.data(), plain_.encoded_size(count)) == 0) {
       return std::nullopt;
     }
-    return fmt::format(
-        "{}: encode from input {:#010x} on has other bytes than the plain one, of "
-        "the same values",
-        format_.to_string(), bits(in_[0]));
+    return fmt::format("{}: {}'s encode from input {:#010x} on has other bytes of the same values",
+                       format_.to_string(), target, bits(in_[0]));
   }
 
-  std::optional<std::string> check_values(const char* what, std::size_t count) const {
+  std::optional<std::string> check_values(const std::string& what, std::size_t count) const {
     for (std::size_t i = 0; i < count; ++i) {
       if (bits(rounded_[i]) == bits(wanted_[i])) continue;
       return difference(what, i, rounded_[i], "the plain", wanted_[i]);
@@ -131,7 +151,7 @@ class Batch {
     return std::nullopt;
   }
 
-  std::string difference(const char* what, std::size_t i, float got, const char* whose,
+  std::string difference(const std::string& what, std::size_t i, float got, const char* whose,
                          float wanted) const {
     return fmt::format("{}: {} of {:#010x} ({:a}) is {:a} ({:#010x}), {} is {:a} ({:#010x})",
                        format_.to_string(), what, bits(in_[i]), in_[i], got, bits(got), whose,
@@ -139,9 +159,9 @@ class Batch {
   }
 
   Format format_;
+  std::span<const Vectors> vectors_;
   const Inputs& inputs_;
   std::uint64_t reference_every_;
-  codec::Codec best_;
   codec::Codec plain_;
   std::vector<float> in_;
   std::vector<float> rounded_;
@@ -178,13 +198,14 @@ class Progress {
 std::optional<std::string> check(Format format, const Options& options) {
   const Inputs inputs(options.stride);
   const std::uint64_t all = inputs.size();
+  const std::vector<Vectors> vectors = all_vectors(format);
   Progress progress(format.to_string(), all);
   std::atomic<std::uint64_t> next = 0;
   std::mutex finding;
   std::optional<std::string> found;
   const auto work = [&] {
     const codec::FloatEnvironment environment;
-    Batch batch(format, inputs, options.reference_every);
+    Batch batch(format, vectors, inputs, options.reference_every);
     for (;;) {
       const std::uint64_t first = next.fetch_add(Batch::kSize);
       if (first >= all) return;

@@ -1,15 +1,15 @@
 // Every instruction set that this machine has gives the bits of the plain kernels.
-#include "codec/simd/targets.hpp"
+#include "codec/targets.hpp"
 
 #include <gtest/gtest.h>
 #include <hwy/aligned_allocator.h>
-#include <hwy/highway.h>
 
 #include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "codec/codec.hpp"
+#include "cpdcomm/error.hpp"
 #include "support/bits.hpp"
 #include "support/formats.hpp"
 #include "support/random.hpp"
@@ -93,15 +93,10 @@ std::vector<Format> formats_under_test() {
   return formats;
 }
 
-class Targets : public ::testing::TestWithParam<std::int64_t> {
+class Targets : public ::testing::TestWithParam<std::string> {
  protected:
-  void SetUp() override { choose(GetParam()); }
-  void TearDown() override { choose(0); }
-
-  static void choose(std::int64_t targets) {
-    hwy::SetSupportedTargetsForTest(targets);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
+  void SetUp() override { codec::use_target(GetParam()); }
+  void TearDown() override { codec::use_target(codec::targets().front()); }
 
   /// Calls `check(fast, plain, case)` for all formats and many cases.
   template <typename F>
@@ -262,10 +257,10 @@ TEST_P(Targets, FindTheLargest) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, Targets, ::testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
-                         [](const ::testing::TestParamInfo<std::int64_t>& test) {
-                           return std::string(hwy::TargetName(test.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(Of, Targets, ::testing::ValuesIn(codec::targets()),
+                         [](const auto& test) { return test.param; });
+
+TEST(TargetNames, OfAnotherNameAreRefused) { EXPECT_THROW(codec::use_target("avx1024"), Error); }
 
 }  // namespace
 }  // namespace cpdcomm::testing
