@@ -9,18 +9,11 @@
 namespace cpdcomm::collective {
 namespace {
 
-std::uint32_t largest_bits(const float* values, std::size_t count) {
-  std::uint32_t largest = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    // As integers, absolute values of floats are ordered, with Inf and NaN on top.
-    largest = std::max(largest, numerics::bits_of(values[i]) & 0x7fffffffu);
-  }
-  return largest;
-}
-
-/// The same for any element type; FP16 and BF16 pass through FP32, which is exact.
+/// Of any element type; FP16 and BF16 pass through FP32, which is exact.
 std::uint32_t largest_bits(const void* part, DataType type, std::size_t first, std::size_t count) {
-  if (type == DataType::fp32) return largest_bits(static_cast<const float*>(part) + first, count);
+  if (type == DataType::fp32) {
+    return codec::largest_bits(static_cast<const float*>(part) + first, count);
+  }
   const codec::Codec& codec = reduction::codec_of(type);
   std::array<float, 1024> values;
   std::uint32_t largest = 0;
@@ -28,7 +21,7 @@ std::uint32_t largest_bits(const void* part, DataType type, std::size_t first, s
     const std::size_t now = std::min(values.size(), count - done);
     codec.decode(static_cast<const std::byte*>(part) + (first + done) * size_of(type), now,
                  values.data());
-    largest = std::max(largest, largest_bits(values.data(), now));
+    largest = std::max(largest, codec::largest_bits(values.data(), now));
     done += now;
   }
   return largest;

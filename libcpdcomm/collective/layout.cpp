@@ -30,28 +30,32 @@ Layout Layout::balanced(const reduction::Reduction& reduction, int parts, int ch
                         std::size_t segment_bytes) {
   Layout layout(reduction, parts, segment_bytes);
   const auto count = static_cast<std::size_t>(chunks);
-  for (std::size_t chunk = 0; chunk <= count; ++chunk) {
+  const auto begin = [&](std::size_t chunk) {
     // In this order the product cannot overflow.
-    layout.chunk_begin_.push_back(layout.bytes_ / count * chunk +
-                                  layout.bytes_ % count * chunk / count);
+    return layout.bytes_ / count * chunk + layout.bytes_ % count * chunk / count;
+  };
+  for (std::size_t chunk = 0; chunk < count; ++chunk) {
+    layout.add_chunk(begin(chunk), begin(chunk + 1));
   }
-  layout.count_segments();
   return layout;
 }
 
 Layout Layout::by_tensor(const reduction::Reduction& reduction, std::size_t segment_bytes) {
   Layout layout(reduction, 1, segment_bytes);
-  for (const Line& line : layout.lines_) layout.chunk_begin_.push_back(line.begin);
-  layout.chunk_begin_.push_back(layout.bytes_);
-  layout.count_segments();
+  for (std::size_t tensor = 0; tensor < layout.lines_.size(); ++tensor) {
+    const bool last = tensor + 1 == layout.lines_.size();
+    layout.add_chunk(layout.lines_[tensor].begin,
+                     last ? layout.bytes_ : layout.lines_[tensor + 1].begin);
+  }
   return layout;
 }
 
-void Layout::count_segments() {
-  for (std::size_t chunk = 0; chunk + 1 < chunk_begin_.size(); ++chunk) {
-    const std::size_t size = chunk_begin_[chunk + 1] - chunk_begin_[chunk];
-    segments_ = std::max(segments_, (size + segment_bytes_ - 1) / segment_bytes_);
-  }
+void Layout::add_chunk(std::size_t first_byte, std::size_t end_byte) {
+  first_cut_.push_back(cuts_.size());
+  const Cut end = cut(end_byte);
+  cuts_.push_back(cut(first_byte));
+  while (cuts_.back() < end) cuts_.push_back(std::min(end, next(cuts_.back())));
+  segments_ = std::max(segments_, cuts_.size() - first_cut_.back() - 1);
 }
 
 Layout::Cut Layout::cut(std::size_t byte) const {
@@ -66,14 +70,24 @@ Layout::Cut Layout::cut(std::size_t byte) const {
   return {tensor, std::min(index, line.count)};
 }
 
+/// The end of the slice that begins at a cut.
+Layout::Cut Layout::next(Cut at) const {
+  const Line& line = lines_[at.tensor];
+  const std::size_t byte = line.begin + at.index / line.alignment * line.aligned_bytes;
+  const Cut far = cut(byte + segment_bytes_);
+  if (at < far) return far;
+  const std::size_t index = at.index + line.alignment;
+  return index < line.count ? Cut{at.tensor, index} : Cut{at.tensor + 1, 0};
+}
+
 void Layout::slice(std::size_t chunk, std::size_t segment,
                    std::vector<reduction::Range>& ranges) const {
   ranges.clear();
-  const std::size_t end_byte = chunk_begin_[chunk + 1];
-  const std::size_t first_byte = std::min(end_byte, chunk_begin_[chunk] + segment * segment_bytes_);
-  const std::size_t last_byte = std::min(end_byte, first_byte + segment_bytes_);
-  const Cut end = cut(last_byte);
-  for (Cut at = cut(first_byte); at.tensor < lines_.size() && at.tensor <= end.tensor;
+  const std::size_t begin = first_cut_[chunk] + segment;
+  const std::size_t last = chunk + 1 < first_cut_.size() ? first_cut_[chunk + 1] : cuts_.size();
+  if (begin + 1 >= last) return;
+  const Cut end = cuts_[begin + 1];
+  for (Cut at = cuts_[begin]; at.tensor < lines_.size() && at.tensor <= end.tensor;
        at = {at.tensor + 1, 0}) {
     const std::size_t stop = at.tensor == end.tensor ? end.index : lines_[at.tensor].count;
     if (stop > at.index) ranges.push_back({at.tensor, at.index, stop - at.index});

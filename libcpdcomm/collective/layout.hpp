@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <utility>
 #include <vector>
@@ -11,7 +12,8 @@ namespace cpdcomm::collective {
 /// Cuts the tensors of a call into chunks, and chunks into slices of at most so many bytes.
 ///
 /// Tensors lie one after the other in a line of wire bytes; cuts fall on multiples of each tensor's
-/// alignment, so they change no bit. Every rank computes the same cuts.
+/// alignment, so they change no bit. Every rank computes the same cuts. Where the values between
+/// two cuts alone take more bytes than a slice should, they are a slice.
 class Layout {
  public:
   /// Chunks of equal bytes.
@@ -31,6 +33,8 @@ class Layout {
   struct Cut {
     std::size_t tensor;
     std::size_t index;
+
+    friend auto operator<=>(const Cut&, const Cut&) = default;
   };
   struct Line {
     std::size_t begin;  // byte where the tensor starts
@@ -41,10 +45,12 @@ class Layout {
 
   Layout(const reduction::Reduction& reduction, int parts, std::size_t segment_bytes);
   Cut cut(std::size_t byte) const;
-  void count_segments();
+  Cut next(Cut at) const;
+  void add_chunk(std::size_t first_byte, std::size_t end_byte);
 
   std::vector<Line> lines_;
-  std::vector<std::size_t> chunk_begin_;  // bytes; one more than chunks
+  std::vector<Cut> cuts_;               // of every chunk: its begin and the end of each slice
+  std::vector<std::size_t> first_cut_;  // of a chunk among cuts_
   std::size_t bytes_ = 0;
   std::size_t segment_bytes_;
   std::size_t segments_ = 1;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "cpdcomm/codec.hpp"
 #include "reduction/plain.hpp"
 
 namespace cpdcomm::collective {
@@ -26,6 +29,36 @@ void check_nodes(const Tensor& tensor, std::size_t index, const AllreduceOptions
   }
 }
 
+/// Whether a format's values would be scaled; a block has a scale of its own.
+bool is_scaled(Format wire, const AllreduceOptions& options) {
+  return options.scaling.kind != Scaling::Kind::none && wire.is_float() && !wire.is_fp32();
+}
+
+/// Whether what is asked for has a meaning in the wire format of a tensor that is summed over it.
+void check_wire(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
+  const Format wire = wire_of(tensor, options);
+  const auto refuse = [&](const std::string& why) {
+    invalid(fmt::format("tensor {} cannot travel as {}: {}", index, wire.to_string(), why));
+  };
+  if (!wire.is_float() && options.scaling.kind == Scaling::Kind::aps) {
+    refuse(
+        fmt::format("scaling '{}' is for float formats; blocks have scales of their own, which "
+                    "'automatic' leaves as they are",
+                    to_string(options.scaling)));
+  }
+  if (!wire.is_float() && options.accumulate != Accumulate::wide) {
+    refuse(fmt::format("accumulate '{}' is for float formats; blocks are summed with 'wide'",
+                       to_string(options.accumulate)));
+  }
+  if (wire.hides_non_finite() && !is_scaled(wire, options)) {
+    refuse("it has no code for Inf or NaN, which only scaling 'aps' would bring to every rank");
+  }
+  const std::size_t block = encoded_size(wire, std::min(wire.block(), tensor.count));
+  if (block > kLargestBody) {
+    refuse(fmt::format("a block takes {} bytes; a message has room for {}", block, kLargestBody));
+  }
+}
+
 void check_tensor(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
   if (tensor.data == nullptr && tensor.count != 0) {
     invalid(fmt::format("tensor {} has {} values and no memory", index, tensor.count));
@@ -36,7 +69,11 @@ void check_tensor(const Tensor& tensor, std::size_t index, const AllreduceOption
         "sum and avg of fp32, bf16 and fp16",
         index, to_string(tensor.type), to_string(options.op), tensor.wire->to_string()));
   }
-  if (!is_summed_as_float(tensor, options)) reduction::check_operator(options.op, tensor.type);
+  if (is_summed_as_float(tensor, options)) {
+    check_wire(tensor, index, options);
+  } else {
+    reduction::check_operator(options.op, tensor.type);
+  }
   check_nodes(tensor, index, options);
   if (options.emulate_nodes > 1 && !is_summed_as_float(tensor, options)) {
     throw Error(ErrorCode::unsupported,
@@ -61,15 +98,15 @@ Format wire_of(const Tensor& tensor, const AllreduceOptions& options) {
 }
 
 bool is_scaled(const Tensor& tensor, const AllreduceOptions& options) {
-  return options.scaling.kind != Scaling::Kind::none && is_summed_as_float(tensor, options) &&
-         !wire_of(tensor, options).is_fp32() && tensor.count != 0;
+  return is_summed_as_float(tensor, options) && is_scaled(wire_of(tensor, options), options) &&
+         tensor.count != 0;
 }
 
 void check_request(std::span<const Tensor> tensors, const AllreduceOptions& options, int ranks) {
   // E = ceil(log2(max * W)) is worked out in 64 bits.
   constexpr std::int64_t kMostParts = std::int64_t{1} << 31;
-  if (options.emulate_nodes < 1 ||
-      static_cast<std::int64_t>(options.emulate_nodes) * ranks > kMostParts) {
+  const std::int64_t parts = static_cast<std::int64_t>(options.emulate_nodes) * ranks;
+  if (options.emulate_nodes < 1 || parts > kMostParts) {
     invalid(fmt::format("emulate_nodes is {}; allowed is 1 up to 2^31 parts in all",
                         options.emulate_nodes));
   }
@@ -96,7 +133,9 @@ Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options,
   for (const Tensor& tensor : tensors) {
     const Format wire = wire_of(tensor, options);
     call.values += tensor.count;
+    formats.add(static_cast<std::uint64_t>(wire.kind()));
     formats.add(static_cast<std::uint64_t>(wire.exp_bits() * 32 + wire.man_bits()));
+    formats.add(wire.block());
     formats.add(is_scaled(tensor, options) ? 1 + options.scaling.group : 0);
     rest.add(tensor.count);
     rest.add(static_cast<std::uint64_t>(tensor.type));

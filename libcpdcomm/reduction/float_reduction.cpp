@@ -19,9 +19,10 @@ void clear(PartialSum& sum, std::size_t count) {
 }
 
 /// Where a block stands in a message: each range has its sums first, then its compensations.
-std::size_t field_offset(const codec::Codec& codec, std::size_t field, std::size_t of_range,
-                         std::size_t in_range) {
-  return field * codec.encoded_size(of_range) + codec.encoded_size(in_range);
+template <typename Byte>
+codec::BasicPlace<Byte> field_place(const codec::Codec& codec, Byte* bytes, std::size_t field,
+                                    std::size_t of_range, std::size_t in_range) {
+  return {bytes + field * codec.encoded_size(of_range), of_range, in_range};
 }
 
 }  // namespace
@@ -30,7 +31,16 @@ FloatReduction::FloatReduction(std::vector<FloatTensor> tensors, bool cast_parts
     : tensors_(std::move(tensors)),
       cast_parts_(cast_parts),
       emulated_(!tensors_.empty() && tensors_.front().sources.size() > 1),
-      divisor_(divisor) {}
+      divisor_(divisor) {
+  std::size_t tile = 0;
+  for (const FloatTensor& tensor : tensors_) tile = std::max(tile, tensor.codec.tile());
+  for (PartialSum* sum : {&total_, &own_, &received_}) {
+    sum->sum.resize(tile);
+    sum->compensation.resize(tile);
+  }
+  values_.resize(tile);
+  source_.resize(tile);
+}
 
 std::size_t FloatReduction::bytes(std::size_t tensor, std::size_t count, Payload payload,
                                   int /*parts*/) const {
@@ -45,7 +55,7 @@ void FloatReduction::for_each_block(const Range& range, F&& work) {
   FloatTensor& tensor = tensors_[range.tensor];
   const std::size_t end = range.first + range.count;
   for (std::size_t first = range.first; first < end;) {
-    std::size_t stop = std::min(end, first + kBlock);
+    std::size_t stop = std::min(end, first + tensor.codec.tile());
     std::size_t place = 0;
     if (tensor.group != 0) {
       place = first / tensor.group;
@@ -84,16 +94,16 @@ void FloatReduction::encode_pair(const Block& block, const PartialSum& sum, std:
   const codec::Codec& codec = block.tensor.codec;
   const CastOptions cast{.saturate = block.saturate};
   codec.encode(sum.sum.data(), block.count, cast,
-               out + field_offset(codec, 0, block.of_range, block.in_range));
+               field_place(codec, out, 0, block.of_range, block.in_range));
   codec.encode(sum.compensation.data(), block.count, cast,
-               out + field_offset(codec, 1, block.of_range, block.in_range));
+               field_place(codec, out, 1, block.of_range, block.in_range));
 }
 
 void FloatReduction::decode_pair(const Block& block, const std::byte* in, PartialSum& sum) const {
   const codec::Codec& codec = block.tensor.codec;
-  codec.decode(in + field_offset(codec, 0, block.of_range, block.in_range), block.count,
+  codec.decode(field_place(codec, in, 0, block.of_range, block.in_range), block.count,
                sum.sum.data());
-  codec.decode(in + field_offset(codec, 1, block.of_range, block.in_range), block.count,
+  codec.decode(field_place(codec, in, 1, block.of_range, block.in_range), block.count,
                sum.compensation.data());
 }
 
@@ -101,7 +111,7 @@ void FloatReduction::encode_part(Slice slice, std::byte* out) {
   for (const Range& range : slice) {
     for_each_block(range, [&](const Block& block) {
       const codec::Codec& codec = block.tensor.codec;
-      std::byte* at = out + field_offset(codec, 0, block.of_range, block.in_range);
+      const codec::Place at = field_place(codec, out, 0, block.of_range, block.in_range);
       if (!emulated_) {
         codec.encode(read_source(block, 0), block.count,
                      {.shift = block.shift, .saturate = block.saturate}, at);
@@ -152,7 +162,7 @@ void FloatReduction::enter(const Block& block, Payload payload, const std::byte*
   if (pair) {
     decode_pair(block, bytes, received_);
   } else {
-    codec.decode(bytes + field_offset(codec, 0, block.of_range, block.in_range), block.count,
+    codec.decode(field_place(codec, bytes, 0, block.of_range, block.in_range), block.count,
                  received_.sum.data());
   }
   if (part && !pair) {
@@ -182,7 +192,7 @@ void FloatReduction::join(Slice slice, std::span<const Input> inputs, std::size_
         encode_pair(block, total_, out);
       } else {
         codec.encode(total_.sum.data(), block.count, {.saturate = block.saturate},
-                     out + field_offset(codec, 0, block.of_range, block.in_range));
+                     field_place(codec, out, 0, block.of_range, block.in_range));
       }
     });
     for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -207,7 +217,7 @@ void FloatReduction::store(const Block& block) {
 
 void FloatReduction::deliver_block(const Block& block, const std::byte* result) {
   const codec::Codec& codec = block.tensor.codec;
-  codec.decode(result + field_offset(codec, 0, block.of_range, block.in_range), block.count,
+  codec.decode(field_place(codec, result, 0, block.of_range, block.in_range), block.count,
                values_.data());
   const float nan = numerics::float_of(numerics::kQuietNan);
   for (float& value : std::span(values_).first(block.count)) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -26,13 +25,11 @@ struct FloatTensor {
   bool non_finite = false;  ///< whether anything but finite values was delivered
 };
 
-/// Values that are worked on at once: they and their sums stay in the first cache.
-inline constexpr std::size_t kBlock = 1024;
-
-/// A partial sum of a block. What `wide` and `rounded` keep is `sum` alone.
+/// A partial sum of a tile: values that are worked on at once, never part of a format's block. What
+/// `wide` and `rounded` keep is `sum` alone.
 struct PartialSum {
-  std::array<float, kBlock> sum;
-  std::array<float, kBlock> compensation;
+  std::vector<float> sum;
+  std::vector<float> compensation;
 };
 
 /// The sum of float tensors: how blocks are read, cast, encoded and delivered. How partial sums are
@@ -81,7 +78,7 @@ class FloatReduction : public Reduction {
                     const Cast& cast) const = 0;
 
  private:
-  /// A run of values of one tensor with one exponent, at most kBlock of them.
+  /// A run of values of one tensor with one exponent, at most a tile of them.
   struct Block {
     FloatTensor& tensor;
     std::size_t first;
@@ -114,8 +111,8 @@ class FloatReduction : public Reduction {
   PartialSum total_;
   PartialSum own_;
   PartialSum received_;
-  std::array<float, kBlock> values_;
-  std::array<float, kBlock> source_;
+  std::vector<float> values_;
+  std::vector<float> source_;
   std::vector<const std::byte*> cursors_;
 };
 

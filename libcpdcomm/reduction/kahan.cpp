@@ -1,25 +1,21 @@
 #include "reduction/kahan.hpp"
 
 #include <algorithm>
-#include <array>
 
 namespace cpdcomm::reduction {
-namespace {
-
-using Values = std::array<float, kBlock>;
-
-}  // namespace
 
 // The lines of the compensated sum, each for a whole block, because a cast works on blocks.
 
 void Kahan::add(PartialSum& to, const float* part, std::size_t count, const Cast& cast) const {
-  Values y{};
+  std::vector<float>& y = y_;
+  y.resize(count);
   for (std::size_t i = 0; i < count; ++i) y[i] = part[i] - to.compensation[i];
   cast(y.data(), count);
-  Values t{};
+  std::vector<float>& t = t_;
+  t.resize(count);
   for (std::size_t i = 0; i < count; ++i) t[i] = to.sum[i] + y[i];
   cast(t.data(), count);
-  Values& c = to.compensation;
+  std::vector<float>& c = to.compensation;
   for (std::size_t i = 0; i < count; ++i) c[i] = t[i] - to.sum[i];
   cast(c.data(), count);
   for (std::size_t i = 0; i < count; ++i) c[i] -= y[i];
@@ -30,7 +26,7 @@ void Kahan::add(PartialSum& to, const float* part, std::size_t count, const Cast
 void Kahan::join(PartialSum& to, const PartialSum& later, std::size_t count,
                  const Cast& cast) const {
   // As if the later sum were one part and the lost parts of both sums were one compensation.
-  Values& c = to.compensation;
+  std::vector<float>& c = to.compensation;
   for (std::size_t i = 0; i < count; ++i) c[i] += later.compensation[i];
   cast(c.data(), count);
   add(to, later.sum.data(), count, cast);

@@ -45,6 +45,8 @@ std::vector<Deviation> other_options(Algorithm algorithm) {
   const AllreduceOptions base = usual(algorithm);
   AllreduceOptions format = base;
   format.wire = Format::floating(5, 2);
+  AllreduceOptions finite = base;
+  finite.wire = Format::parse("e4m3fn");
   AllreduceOptions exact = base;
   exact.wire = Format();
   AllreduceOptions other_algorithm = base;
@@ -61,6 +63,7 @@ std::vector<Deviation> other_options(Algorithm algorithm) {
   grouped.scaling = {Scaling::Kind::aps, 64};
   return {
       {"another format", sum_with(format)},
+      {"a format of the same widths", sum_with(finite)},
       {"fp32", sum_with(exact)},
       {"another algorithm", sum_with(other_algorithm)},
       {"another accumulate", sum_with(accumulate)},
