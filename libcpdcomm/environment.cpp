@@ -30,6 +30,16 @@ std::chrono::milliseconds parse_seconds(std::string_view text) {
   return std::chrono::milliseconds(std::max<long long>(1, static_cast<long long>(seconds * 1e3)));
 }
 
+std::uint32_t parse_seed(std::string_view text) {
+  std::uint32_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (error != std::errc{} || end != text.data() + text.size()) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("'{}' is no seed: an integer from 0 to 2^32 - 1 is", text));
+  }
+  return seed;
+}
+
 bool parse_debug(std::string_view text) {
   if (text == "info") return true;
   if (text == "" || text == "off") return false;
@@ -57,6 +67,10 @@ constexpr std::array kVariables = {
         [](std::string_view text, Settings& s) { s.options.accumulate = parse_accumulate(text); }},
     Variable{"CPDCOMM_ALGORITHM", [](std::string_view text,
                                      Settings& s) { s.options.algorithm = parse_algorithm(text); }},
+    Variable{"CPDCOMM_ROUNDING",
+             [](std::string_view text, Settings& s) { s.options.rounding = parse_rounding(text); }},
+    Variable{"CPDCOMM_SEED",
+             [](std::string_view text, Settings& s) { s.options.seed = parse_seed(text); }},
     Variable{"CPDCOMM_TIMEOUT",
              [](std::string_view text, Settings& s) { s.options.timeout = parse_seconds(text); }},
     Variable{"CPDCOMM_DEBUG",
@@ -110,11 +124,13 @@ Settings read_environment() {
   }
   if (settings.debug) {
     const AllreduceOptions& o = settings.options;
-    fmt::print(
-        stderr,
-        "cpdcomm: from the environment: wire={} scaling={} accumulate={} algorithm={} timeout={}\n",
-        o.wire.to_string(), to_string(o.scaling), to_string(o.accumulate), to_string(o.algorithm),
-        o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default");
+    fmt::print(stderr,
+               "cpdcomm: from the environment: wire={} scaling={} accumulate={} algorithm={} "
+               "rounding={} seed={} timeout={}\n",
+               o.wire.to_string(), to_string(o.scaling), to_string(o.accumulate),
+               to_string(o.algorithm), to_string(o.rounding),
+               o.seed ? std::to_string(*o.seed) : "default",
+               o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default");
   }
   return settings;
 }

@@ -27,6 +27,8 @@ constexpr Named<Accumulate> kAccumulates[] = {
     {"wide", Accumulate::wide}, {"rounded", Accumulate::rounded}, {"kahan", Accumulate::kahan}};
 constexpr Named<Algorithm> kAlgorithms[] = {
     {"automatic", Algorithm::automatic}, {"direct", Algorithm::direct}, {"ring", Algorithm::ring}};
+constexpr Named<Rounding> kRoundings[] = {{"nearest_even", Rounding::nearest_even},
+                                          {"stochastic", Rounding::stochastic}};
 
 template <typename T>
 std::string name_of(std::span<const Named<T>> all, T value) {
@@ -54,6 +56,7 @@ std::string to_string(Accumulate accumulate) {
   return name_of<Accumulate>(kAccumulates, accumulate);
 }
 std::string to_string(Algorithm algorithm) { return name_of<Algorithm>(kAlgorithms, algorithm); }
+std::string to_string(Rounding rounding) { return name_of<Rounding>(kRoundings, rounding); }
 
 std::string to_string(Scaling scaling) {
   switch (scaling.kind) {
@@ -75,6 +78,9 @@ Accumulate parse_accumulate(std::string_view text) {
 }
 Algorithm parse_algorithm(std::string_view text) {
   return value_of<Algorithm>(kAlgorithms, "algorithm", text);
+}
+Rounding parse_rounding(std::string_view text) {
+  return value_of<Rounding>(kRoundings, "rounding", text);
 }
 
 Scaling parse_scaling(std::string_view text) {

@@ -37,7 +37,7 @@ CPDCOMM_API std::size_t encoded_size(Format format, std::size_t count);
 
 /// Rounds `values` to `format` and packs them: a little-endian bit string, value i in bits i*b to
 /// (i+1)*b-1, least significant first; the unused bits of the last byte are 0. The scales of the
-/// blocks follow in order. In a block with an Inf or NaN all codes are 0 (`bfp`, `mx`, `int`).
+/// blocks follow in order. In a block with an Inf or NaN all codes are 0.
 /// @param bytes  exactly encoded_size(format, values.size()) bytes; must not overlap `values`
 /// @throws Error invalid_argument when `bytes` has another size, or for a shift of a block format
 CPDCOMM_API void encode(std::span<const float> values, Format format, std::span<std::byte> bytes,

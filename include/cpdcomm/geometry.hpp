@@ -90,7 +90,7 @@ CPDCOMM_API void block_scales(std::span<const float> in, std::span<const std::si
 ///                each block gets its own; one for all blocks; or one per block in block order
 /// @param out     may be `in`; only the values of `panels` are written
 /// @throws Error invalid_argument when a size is wrong, the format has no blocks, or a scale is not
-///         positive and finite, or not a power of two for `bfp` and mx
+///         positive and finite, for `bfp` and mx not a power of two, or for mx below 2^-127
 CPDCOMM_API void quantize(std::span<const float> in, std::span<const std::size_t> shape,
                           Format format, const Geometry& geometry, std::span<const float> scales,
                           std::span<float> out, CastOptions options = {}, PanelRange panels = {});

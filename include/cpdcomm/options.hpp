@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,6 +33,12 @@ enum class Algorithm {
   ring,       ///< partial sums travel round a ring and are cast at every hop
 };
 
+/// How casts round.
+enum class Rounding {
+  nearest_even,
+  stochastic,  ///< up or down at random, so that the mean is the value; not with `kahan`
+};
+
 /// Whether a tensor gets a shared power-of-two exponent before it is cast (APS, auto precision
 /// scaling: the largest possible sum lands at the format's top, so small gradients do not
 /// underflow).
@@ -38,7 +46,7 @@ struct Scaling {
   enum class Kind {
     automatic,  ///< `aps` wherever the wire is a float format other than fp32
     none,
-    aps,
+    aps,  ///< of float formats only: blocks have scales of their own
   };
   Kind kind = Kind::automatic;
   std::size_t group = 0;  ///< values that share an exponent, a multiple of 8; 0: the whole tensor
@@ -51,8 +59,14 @@ struct AllreduceOptions {
   ReduceOp op = ReduceOp::sum;
   Format wire = {};  ///< fp32: exact values on the wire
   Scaling scaling = {};
-  Accumulate accumulate = Accumulate::wide;
+  Accumulate accumulate = Accumulate::wide;  ///< `rounded` and `kahan` are for float formats
   Algorithm algorithm = Algorithm::automatic;
+  Rounding rounding = Rounding::nearest_even;
+  /// Of stochastic rounding, the same on all ranks; left out it is 0.
+  std::optional<std::uint32_t> seed = {};
+  /// Of stochastic rounding: a number that each call has for itself, or its random words are those
+  /// of the call before; the same on all ranks.
+  std::uint32_t step = 0;
   int emulate_nodes = 1;                 ///< each rank stands for so many; see Tensor::nodes
   std::chrono::milliseconds timeout{0};  ///< of the whole call; 0: the communicator's own
 };
@@ -62,6 +76,7 @@ CPDCOMM_API std::string to_string(ReduceOp op);
 CPDCOMM_API std::string to_string(Accumulate accumulate);
 CPDCOMM_API std::string to_string(Algorithm algorithm);
 CPDCOMM_API std::string to_string(Scaling scaling);
+CPDCOMM_API std::string to_string(Rounding rounding);
 
 /// The inverses of to_string.
 /// @throws Error invalid_argument that names the text and what is allowed
@@ -69,6 +84,7 @@ CPDCOMM_API ReduceOp parse_reduce_op(std::string_view text);
 CPDCOMM_API Accumulate parse_accumulate(std::string_view text);
 CPDCOMM_API Algorithm parse_algorithm(std::string_view text);
 CPDCOMM_API Scaling parse_scaling(std::string_view text);
+CPDCOMM_API Rounding parse_rounding(std::string_view text);
 
 /// What the variables say, for programs that cannot be changed:
 ///
@@ -78,6 +94,8 @@ CPDCOMM_API Scaling parse_scaling(std::string_view text);
 /// | CPDCOMM_SCALING | AllreduceOptions::scaling | aps:512 |
 /// | CPDCOMM_ACCUMULATE | AllreduceOptions::accumulate | kahan |
 /// | CPDCOMM_ALGORITHM | AllreduceOptions::algorithm | ring |
+/// | CPDCOMM_ROUNDING | AllreduceOptions::rounding | stochastic |
+/// | CPDCOMM_SEED | AllreduceOptions::seed, 0 to 2^32 - 1 | 42 |
 /// | CPDCOMM_TIMEOUT | AllreduceOptions::timeout, in seconds | 60 |
 /// | CPDCOMM_DEBUG | `info` prints to stderr what is in force | info |
 ///

@@ -61,6 +61,10 @@ void check_scale(float scale, Format format) {
     fail(fmt::format("scale {} is not allowed: those of {} are powers of two", scale,
                      format.to_string()));
   }
+  if (format.kind() == Format::Kind::mx && scale < 0x1p-127f) {
+    fail(fmt::format("scale {} is not allowed: those of {} are 2^-127 to 2^127", scale,
+                     format.to_string()));
+  }
 }
 
 void check_scales(std::span<const float> scales, Format format, const Panels& panels) {

@@ -60,7 +60,8 @@ std::string difference(const Call& call, const MessageHeader& got) {
   }
   if (got.format_hash != call.format_hash) return "asked for another wire format or scaling";
   if (got.options_hash != call.options_hash) {
-    return "asked for other options (operator, accumulate, algorithm, tensor sizes or types)";
+    return "asked for other options (operator, accumulate, algorithm, rounding, seed, step, tensor "
+           "sizes or types)";
   }
   return {};
 }

@@ -59,6 +59,22 @@ void check_wire(const Tensor& tensor, std::size_t index, const AllreduceOptions&
   }
 }
 
+void check_rounding(const AllreduceOptions& options, std::int64_t parts) {
+  if (options.rounding != Rounding::stochastic) return;
+  if (options.accumulate == Accumulate::kahan) {
+    invalid(
+        "accumulate 'kahan' keeps what rounding to nearest loses; rounding 'stochastic' goes with "
+        "'wide' and 'rounded'");
+  }
+  // A partial sum's random words are told apart by 16 bits; the last number is that of results.
+  constexpr std::int64_t kMostParts = 65535;
+  if (parts > kMostParts) {
+    invalid(fmt::format(
+        "rounding 'stochastic' sums at most {} parts (ranks times emulated nodes), not {}",
+        kMostParts, parts));
+  }
+}
+
 void check_tensor(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
   if (tensor.data == nullptr && tensor.count != 0) {
     invalid(fmt::format("tensor {} has {} values and no memory", index, tensor.count));
@@ -110,6 +126,7 @@ void check_request(std::span<const Tensor> tensors, const AllreduceOptions& opti
     invalid(fmt::format("emulate_nodes is {}; allowed is 1 up to 2^31 parts in all",
                         options.emulate_nodes));
   }
+  check_rounding(options, parts);
   if (options.scaling.group % 8 != 0) {
     invalid(fmt::format("scaling 'aps:{}': the group is a multiple of 8", options.scaling.group));
   }
@@ -129,6 +146,11 @@ Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options,
   rest.add(static_cast<std::uint64_t>(options.accumulate));
   rest.add(static_cast<std::uint64_t>(algorithm));
   rest.add(static_cast<std::uint64_t>(options.emulate_nodes));
+  rest.add(static_cast<std::uint64_t>(options.rounding));
+  if (options.rounding == Rounding::stochastic) {
+    rest.add(options.seed.value_or(0));
+    rest.add(options.step);
+  }
   rest.add(tensors.size());
   for (const Tensor& tensor : tensors) {
     const Format wire = wire_of(tensor, options);
