@@ -1,4 +1,5 @@
 #include "codec_kernels.hpp"
+#include "codec/arrays.hpp"
 
 #include <benchmark/benchmark.h>
 

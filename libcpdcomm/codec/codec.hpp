@@ -63,9 +63,6 @@ class Codec {
   const Kernels* kernels_;
 };
 
-/// The FP32 bits of the largest magnitude; Inf and NaN compare above all.
-std::uint32_t largest_bits(const float* in, std::size_t count);
-
 /// The codec of a format: the fastest that this machine can run.
 Codec codec_for(Format format);
 

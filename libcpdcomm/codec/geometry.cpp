@@ -9,6 +9,7 @@
 #include <bit>
 #include <vector>
 
+#include "codec/arrays.hpp"
 #include "codec/checks.hpp"
 #include "codec/codec.hpp"
 #include "codec/float_environment.hpp"

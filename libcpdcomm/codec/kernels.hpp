@@ -33,9 +33,6 @@ extern const Kernels kBlockFloat;
 extern const Kernels kMicroscaling;
 extern const Kernels kLinear;
 extern const Kernels kSign;
-
-/// The FP32 bits of the largest magnitude; Inf and NaN compare above all.
-std::uint32_t largest_bits(const float* in, std::size_t count);
 }  // namespace plain
 
 /// The families in vectors, for the instruction set that is in force (Highway's chosen target): the
@@ -46,7 +43,6 @@ const Kernels& block_float_kernels();
 const Kernels& microscaling_kernels();
 const Kernels& linear_kernels();
 const Kernels& sign_kernels();
-std::uint32_t largest_bits(const float* in, std::size_t count);
 }  // namespace simd
 
 }  // namespace cpdcomm::codec

@@ -40,10 +40,6 @@ const Kernels& vector_kernels(Format format) {
 
 }  // namespace
 
-std::uint32_t largest_bits(const float* in, std::size_t count) {
-  return simd::largest_bits(in, count);
-}
-
 Codec codec_for(Format format) { return Codec(Layout(format), vector_kernels(format)); }
 
 Codec plain_codec_for(Format format) { return Codec(Layout(format), plain_kernels(format)); }

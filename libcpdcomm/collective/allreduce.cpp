@@ -97,17 +97,25 @@ class Allreduce {
                           tensor.type,
                           codec::codec_for(wire_of(tensor, options_)),
                           std::span(exponents_).subspan(used, count),
-                          options_.scaling.group});
+                          options_.scaling.group,
+                          static_cast<std::uint32_t>(i)});
       used += count;
     }
     return prepared;
   }
 
+  std::optional<RandomStream> random_words() const {
+    if (options_.rounding != Rounding::stochastic) return std::nullopt;
+    return RandomStream{.seed = options_.seed.value_or(0),
+                        .step = options_.step,
+                        .rank = static_cast<std::uint32_t>(session_.rank())};
+  }
+
   void sum_floats() {
     agree_on_exponents();
     const float divisor = options_.op == ReduceOp::average ? static_cast<float>(world_) : 1.0f;
-    const auto reduction = reduction::make_float_reduction(options_.accumulate, prepare_floats(),
-                                                           run_.schedule.parts_travel, divisor);
+    const auto reduction = reduction::make_float_reduction(
+        options_.accumulate, prepare_floats(), run_.schedule.parts_travel, divisor, random_words());
     session_.run(run_, *reduction);
     for (std::size_t i = 0; i < floats_.size(); ++i) {
       report_.non_finite[floats_[i]] = reduction->non_finite(i);

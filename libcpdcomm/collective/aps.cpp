@@ -1,4 +1,5 @@
 #include "collective/aps.hpp"
+#include "codec/arrays.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,8 +1,8 @@
 #include "reduction/float_reduction.hpp"
 
 #include <algorithm>
-#include <cmath>
 
+#include "codec/arrays.hpp"
 #include "numerics/cast.hpp"
 #include "numerics/scale_exponent.hpp"
 #include "reduction/element.hpp"
@@ -13,11 +13,6 @@
 namespace cpdcomm::reduction {
 namespace {
 
-void clear(PartialSum& sum, std::size_t count) {
-  std::fill_n(sum.sum.begin(), count, 0.0f);
-  std::fill_n(sum.compensation.begin(), count, 0.0f);
-}
-
 /// Where a block stands in a message: each range has its sums first, then its compensations.
 template <typename Byte>
 codec::BasicPlace<Byte> field_place(const codec::Codec& codec, Byte* bytes, std::size_t field,
@@ -27,11 +22,13 @@ codec::BasicPlace<Byte> field_place(const codec::Codec& codec, Byte* bytes, std:
 
 }  // namespace
 
-FloatReduction::FloatReduction(std::vector<FloatTensor> tensors, bool cast_parts, float divisor)
+FloatReduction::FloatReduction(std::vector<FloatTensor> tensors, bool cast_parts, float divisor,
+                               std::optional<RandomStream> draws)
     : tensors_(std::move(tensors)),
       cast_parts_(cast_parts),
       emulated_(!tensors_.empty() && tensors_.front().sources.size() > 1),
-      divisor_(divisor) {
+      divisor_(divisor),
+      draws_(draws) {
   std::size_t tile = 0;
   for (const FloatTensor& tensor : tensors_) tile = std::max(tile, tensor.codec.tile());
   for (PartialSum* sum : {&total_, &own_, &received_}) {
@@ -79,14 +76,43 @@ const float* FloatReduction::read_source(const Block& block, std::size_t node) {
   return source_.data();
 }
 
+/// A cast of this block by a node of this rank, in a phase of its own (numerics: stochastic
+/// rounding).
+CastOptions FloatReduction::options_of(const Block& block, std::size_t node,
+                                       std::size_t phase) const {
+  CastOptions options{.saturate = block.saturate, .stochastic = draws_};
+  if (draws_) {
+    options.stochastic->phase = static_cast<std::uint16_t>(phase);
+    options.stochastic->rank = static_cast<std::uint32_t>(draws_->rank * nodes() + node);
+    options.stochastic->tensor = block.tensor.place;
+    options.stochastic->first = block.first;
+  }
+  return options;
+}
+
+CastOptions FloatReduction::cast_of_part(const Block& block, std::size_t node) const {
+  CastOptions options = options_of(block, node, 0);
+  options.shift = block.shift;
+  return options;
+}
+
+CastOptions FloatReduction::cast_of_sum(const Block& block, std::size_t node,
+                                        std::size_t parts) const {
+  return options_of(block, node, parts - 1);
+}
+
+void FloatReduction::clear(PartialSum& sum, std::size_t count) const {
+  std::fill_n(sum.sum.begin(), count, 0.0f);
+  if (has_compensation()) std::fill_n(sum.compensation.begin(), count, 0.0f);
+}
+
 /// Joins this rank's emulated nodes, each part cast first, into own_.
 void FloatReduction::read_part(const Block& block) {
-  const Cast cast(block.tensor.codec, block.saturate);
+  const codec::Codec& codec = block.tensor.codec;
   clear(own_, block.count);
-  for (std::size_t node = 0; node < block.tensor.sources.size(); ++node) {
-    block.tensor.codec.round(read_source(block, node), block.count,
-                             {.shift = block.shift, .saturate = block.saturate}, values_.data());
-    add(own_, values_.data(), block.count, cast);
+  for (std::size_t node = 0; node < nodes(); ++node) {
+    codec.round(read_source(block, node), block.count, cast_of_part(block, node), values_.data());
+    add(own_, values_.data(), block.count, Cast(codec, cast_of_sum(block, node, node + 1)));
   }
 }
 
@@ -113,65 +139,91 @@ void FloatReduction::encode_part(Slice slice, std::byte* out) {
       const codec::Codec& codec = block.tensor.codec;
       const codec::Place at = field_place(codec, out, 0, block.of_range, block.in_range);
       if (!emulated_) {
-        codec.encode(read_source(block, 0), block.count,
-                     {.shift = block.shift, .saturate = block.saturate}, at);
+        codec.encode(read_source(block, 0), block.count, cast_of_part(block, 0), at);
         return;
       }
       read_part(block);
       if (part_is_pair()) {
         encode_pair(block, own_, out);
       } else {
-        codec.encode(own_.sum.data(), block.count, {.saturate = block.saturate}, at);
+        codec.encode(own_.sum.data(), block.count, cast_of_sum(block, nodes() - 1, nodes()), at);
       }
     });
     out += bytes(range.tensor, range.count, Payload::part, 1);
   }
 }
 
-/// This rank's part joins total_.
-void FloatReduction::enter_own(const Block& block) {
-  const Cast cast(block.tensor.codec, block.saturate);
+/// This rank's part joins total_, which then holds `held` parts.
+void FloatReduction::enter_own(const Block& block, std::size_t held) {
+  const codec::Codec& codec = block.tensor.codec;
+  const Cast cast(codec, cast_of_sum(block, nodes() - 1, held));
   if (emulated_) {
     read_part(block);
     if (has_compensation()) {
       join(total_, own_, block.count, cast);
       return;
     }
-    if (cast_parts_) cast(own_.sum.data(), block.count);
+    if (cast_parts_) {
+      Cast(codec, cast_of_sum(block, nodes() - 1, nodes()))(own_.sum.data(), block.count);
+    }
     add(total_, own_.sum.data(), block.count, cast);
     return;
   }
-  const float* source = read_source(block, 0);
+  const float* part = read_source(block, 0);
   if (cast_parts_) {
-    block.tensor.codec.round(source, block.count,
-                             {.shift = block.shift, .saturate = block.saturate}, values_.data());
-  } else {
-    std::transform(source, source + block.count, values_.begin(),
-                   [&](float x) { return numerics::scale_value(x, block.shift); });
+    codec.round(part, block.count, cast_of_part(block, 0), values_.data());
+    part = values_.data();
+  } else if (block.shift != 0) {
+    codec::scale(part, block.count, block.shift, values_.data());
+    part = values_.data();
   }
-  add(total_, values_.data(), block.count, cast);
+  add(total_, part, block.count, cast);
 }
 
-/// A received part or partial sum joins total_.
-void FloatReduction::enter(const Block& block, Payload payload, const std::byte* bytes,
-                           bool first) {
+/// A received part or partial sum joins total_, which then holds `held` parts.
+void FloatReduction::enter(const Block& block, const Input& input, const std::byte* bytes,
+                           bool first, std::size_t held) {
   const codec::Codec& codec = block.tensor.codec;
-  const Cast cast(codec, block.saturate);
-  const bool part = payload == Payload::part;
+  const codec::ConstPlace place = field_place(codec, bytes, 0, block.of_range, block.in_range);
+  const bool part = input.payload == Payload::part;
   const bool pair = part ? part_is_pair() : has_compensation();
+  const bool goes_on = first && !part;  // a sum that has begun elsewhere
   if (pair) {
-    decode_pair(block, bytes, received_);
+    decode_pair(block, bytes, goes_on ? total_ : received_);
+  } else if (goes_on) {
+    codec.decode(place, block.count, total_.sum.data());
+  } else if (only_adds()) {
+    codec.decode_add(place, block.count, total_.sum.data());
+    return;
   } else {
-    codec.decode(field_place(codec, bytes, 0, block.of_range, block.in_range), block.count,
-                 received_.sum.data());
+    codec.decode(place, block.count, received_.sum.data());
   }
+  if (goes_on) return;
+
+  const Cast cast(codec, cast_of_sum(block, nodes() - 1, held));
   if (part && !pair) {
     add(total_, received_.sum.data(), block.count, cast);
-  } else if (first && !part) {
-    std::swap(total_, received_);  // a sum that has begun elsewhere goes on
   } else {
     join(total_, received_, block.count, cast);
   }
+}
+
+/// Joins a block's inputs and this rank's own part in their order; returns how many parts total_
+/// holds then.
+std::size_t FloatReduction::join_block(const Block& block, std::span<const Input> inputs,
+                                       std::size_t own_after) {
+  std::size_t held = 0;
+  clear(total_, block.count);
+  for (std::size_t i = 0; i <= inputs.size(); ++i) {
+    if (i == own_after) {
+      held += nodes();
+      enter_own(block, held);
+    }
+    if (i == inputs.size()) break;
+    held += static_cast<std::size_t>(inputs[i].parts) * nodes();
+    enter(block, inputs[i], cursors_[i], i == 0 && own_after != 0, held);
+  }
+  return held;
 }
 
 void FloatReduction::join(Slice slice, std::span<const Input> inputs, std::size_t own_after,
@@ -180,20 +232,15 @@ void FloatReduction::join(Slice slice, std::span<const Input> inputs, std::size_
   for (const Input& input : inputs) cursors_.push_back(input.bytes);
   for (const Range& range : slice) {
     for_each_block(range, [&](const Block& block) {
-      clear(total_, block.count);
-      for (std::size_t i = 0; i < inputs.size(); ++i) {
-        if (i == own_after) enter_own(block);
-        enter(block, inputs[i].payload, cursors_[i], i == 0 && own_after != 0);
-      }
-      if (own_after == inputs.size()) enter_own(block);
-
+      const std::size_t held = join_block(block, inputs, own_after);
       const codec::Codec& codec = block.tensor.codec;
       if (payload == Payload::partial && has_compensation()) {
         encode_pair(block, total_, out);
-      } else {
-        codec.encode(total_.sum.data(), block.count, {.saturate = block.saturate},
-                     field_place(codec, out, 0, block.of_range, block.in_range));
+        return;
       }
+      const std::size_t phase = payload == Payload::result ? kResultPhase : held - 1;
+      codec.encode(total_.sum.data(), block.count, options_of(block, nodes() - 1, phase),
+                   field_place(codec, out, 0, block.of_range, block.in_range));
     });
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       cursors_[i] += bytes(range.tensor, range.count, inputs[i].payload, inputs[i].parts);
@@ -202,29 +249,34 @@ void FloatReduction::join(Slice slice, std::span<const Input> inputs, std::size_
   }
 }
 
-void FloatReduction::store(const Block& block) {
-  const auto values = std::span(values_).first(block.count);
-  auto* destination =
-      static_cast<std::byte*>(block.tensor.destination) + block.first * size_of(block.tensor.type);
-  const codec::Codec codec = codec_of(block.tensor.type);
-  // An FP16 or BF16 tensor can overflow where FP32 does not: what arrives is what is judged.
-  codec.round(values.data(), values.size(), {}, values.data());
-  codec.encode(values.data(), values.size(), {}, destination);
-  for (const float value : values) {
-    if (!std::isfinite(value)) block.tensor.non_finite = true;
+/// Values of an FP16 or BF16 tensor, which can overflow where FP32 does not: what arrives is
+/// judged.
+void FloatReduction::store(const Block& block, const float* values) {
+  FloatTensor& tensor = block.tensor;
+  auto* const destination =
+      static_cast<std::byte*>(tensor.destination) + block.first * size_of(tensor.type);
+  const codec::Codec codec = codec_of(tensor.type);
+  codec.encode(values, block.count, {}, destination);
+  codec.decode(destination, block.count, source_.data());
+  if (codec::largest_bits(source_.data(), block.count) >= numerics::kInfinity) {
+    tensor.non_finite = true;
   }
 }
 
 void FloatReduction::deliver_block(const Block& block, const std::byte* result) {
-  const codec::Codec& codec = block.tensor.codec;
-  codec.decode(field_place(codec, result, 0, block.of_range, block.in_range), block.count,
-               values_.data());
-  const float nan = numerics::float_of(numerics::kQuietNan);
-  for (float& value : std::span(values_).first(block.count)) {
-    value = numerics::scale_value(value, -block.shift) / divisor_;
-    if (block.poisoned || std::isnan(value)) value = nan;
+  FloatTensor& tensor = block.tensor;
+  const bool in_place = tensor.type == DataType::fp32;
+  float* const values =
+      in_place ? static_cast<float*>(tensor.destination) + block.first : values_.data();
+  if (block.poisoned) {
+    std::fill_n(values, block.count, numerics::float_of(numerics::kQuietNan));
+    tensor.non_finite = true;
+  } else {
+    tensor.codec.decode(field_place(tensor.codec, result, 0, block.of_range, block.in_range),
+                        block.count, values);
+    if (codec::finish(values, block.count, block.shift, divisor_)) tensor.non_finite = true;
   }
-  store(block);
+  if (!in_place) store(block, values);
 }
 
 void FloatReduction::deliver(Slice slice, const std::byte* result) {
@@ -236,14 +288,15 @@ void FloatReduction::deliver(Slice slice, const std::byte* result) {
 
 std::unique_ptr<FloatReduction> make_float_reduction(Accumulate accumulate,
                                                      std::vector<FloatTensor> tensors,
-                                                     bool parts_travel, float divisor) {
+                                                     bool parts_travel, float divisor,
+                                                     std::optional<RandomStream> draws) {
   switch (accumulate) {
     case Accumulate::wide:
-      return std::make_unique<Wide>(std::move(tensors), parts_travel, divisor);
+      return std::make_unique<Wide>(std::move(tensors), parts_travel, divisor, draws);
     case Accumulate::rounded:
-      return std::make_unique<Rounded>(std::move(tensors), true, divisor);
+      return std::make_unique<Rounded>(std::move(tensors), true, divisor, draws);
     case Accumulate::kahan:
-      return std::make_unique<Kahan>(std::move(tensors), true, divisor);
+      return std::make_unique<Kahan>(std::move(tensors), true, divisor, draws);
   }
   throw Error(ErrorCode::invalid_argument, "unknown accumulate");
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct FloatTensor {
   /// One per `group` values (0: one for all), as agreed between the ranks; empty: no scaling.
   std::span<const std::int16_t> exponents = {};
   std::size_t group = 0;
+  std::uint32_t place = 0;  ///< in the call, which is part of what names its random words
   bool non_finite = false;  ///< whether anything but finite values was delivered
 };
 
@@ -38,7 +40,9 @@ class FloatReduction : public Reduction {
  public:
   /// @param cast_parts  parts enter as decode(encode(part)): always, but in `wide` by hops
   /// @param divisor     1, or for the average the number of ranks times emulated nodes
-  FloatReduction(std::vector<FloatTensor> tensors, bool cast_parts, float divisor);
+  /// @param draws       seed, step and this rank, where casts round stochastically
+  FloatReduction(std::vector<FloatTensor> tensors, bool cast_parts, float divisor,
+                 std::optional<RandomStream> draws);
 
   std::size_t tensors() const override { return tensors_.size(); }
   std::size_t count(std::size_t tensor) const override { return tensors_[tensor].count; }
@@ -58,18 +62,21 @@ class FloatReduction : public Reduction {
   /// The cast Q of a block of one tensor, after scaling.
   class Cast {
    public:
-    Cast(const codec::Codec& codec, bool saturate) : codec_(codec), saturate_(saturate) {}
+    Cast(const codec::Codec& codec, const CastOptions& options)
+        : codec_(codec), options_(options) {}
     void operator()(float* values, std::size_t count) const {
-      codec_.round(values, count, {.saturate = saturate_}, values);
+      codec_.round(values, count, options_, values);
     }
 
    private:
     const codec::Codec& codec_;
-    bool saturate_;
+    CastOptions options_;
   };
 
   /// Whether a partial sum is a pair.
   virtual bool has_compensation() const { return false; }
+  /// Whether to join is no more than to add.
+  virtual bool only_adds() const { return false; }
   /// Adds one rank's or node's part.
   virtual void add(PartialSum& to, const float* part, std::size_t count,
                    const Cast& cast) const = 0;
@@ -90,22 +97,32 @@ class FloatReduction : public Reduction {
     bool poisoned;  ///< some rank's values here are not finite
   };
 
+  static constexpr std::uint16_t kResultPhase = 0xffff;
+
   bool part_is_pair() const { return has_compensation() && emulated_; }
+  std::size_t nodes() const { return emulated_ ? tensors_.front().sources.size() : 1; }
+  CastOptions options_of(const Block& block, std::size_t node, std::size_t phase) const;
+  CastOptions cast_of_part(const Block& block, std::size_t node) const;
+  CastOptions cast_of_sum(const Block& block, std::size_t node, std::size_t parts) const;
   template <typename F>
   void for_each_block(const Range& range, F&& work);
   const float* read_source(const Block& block, std::size_t node);
+  void clear(PartialSum& sum, std::size_t count) const;
   void read_part(const Block& block);
-  void enter_own(const Block& block);
-  void enter(const Block& block, Payload payload, const std::byte* bytes, bool first);
+  void enter_own(const Block& block, std::size_t held);
+  void enter(const Block& block, const Input& input, const std::byte* bytes, bool first,
+             std::size_t held);
+  std::size_t join_block(const Block& block, std::span<const Input> inputs, std::size_t own_after);
   void encode_pair(const Block& block, const PartialSum& sum, std::byte* out) const;
   void decode_pair(const Block& block, const std::byte* in, PartialSum& sum) const;
   void deliver_block(const Block& block, const std::byte* result);
-  void store(const Block& block);
+  void store(const Block& block, const float* values);
 
   std::vector<FloatTensor> tensors_;
   bool cast_parts_;
   bool emulated_;
   float divisor_;
+  std::optional<RandomStream> draws_;
 
   // Scratch for one block.
   PartialSum total_;
@@ -119,6 +136,7 @@ class FloatReduction : public Reduction {
 /// `accumulate` as it is asked for.
 std::unique_ptr<FloatReduction> make_float_reduction(Accumulate accumulate,
                                                      std::vector<FloatTensor> tensors,
-                                                     bool parts_travel, float divisor);
+                                                     bool parts_travel, float divisor,
+                                                     std::optional<RandomStream> draws = {});
 
 }  // namespace cpdcomm::reduction

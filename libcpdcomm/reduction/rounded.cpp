@@ -1,9 +1,11 @@
 #include "reduction/rounded.hpp"
 
+#include "codec/arrays.hpp"
+
 namespace cpdcomm::reduction {
 
 void Rounded::add(PartialSum& to, const float* part, std::size_t count, const Cast& cast) const {
-  for (std::size_t i = 0; i < count; ++i) to.sum[i] += part[i];
+  codec::add(to.sum.data(), part, count);
   cast(to.sum.data(), count);
 }
 

@@ -1,9 +1,11 @@
 #include "reduction/wide.hpp"
 
+#include "codec/arrays.hpp"
+
 namespace cpdcomm::reduction {
 
 void Wide::add(PartialSum& to, const float* part, std::size_t count, const Cast& /*cast*/) const {
-  for (std::size_t i = 0; i < count; ++i) to.sum[i] += part[i];
+  codec::add(to.sum.data(), part, count);
 }
 
 void Wide::join(PartialSum& to, const PartialSum& later, std::size_t count,

@@ -10,6 +10,7 @@ class Wide final : public FloatReduction {
   using FloatReduction::FloatReduction;
 
  protected:
+  bool only_adds() const override { return true; }
   void add(PartialSum& to, const float* part, std::size_t count, const Cast& cast) const override;
   void join(PartialSum& to, const PartialSum& later, std::size_t count,
             const Cast& cast) const override;

@@ -1,5 +1,6 @@
 // Every instruction set that this machine has gives the bits of the plain kernels.
 #include "codec/targets.hpp"
+#include "codec/arrays.hpp"
 
 #include <gtest/gtest.h>
 #include <hwy/aligned_allocator.h>

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "codec/arrays.hpp"
 #include "codec/kernels.hpp"
 #include "codec/plain/bit_stream.hpp"
 #include "codec/plain/values.hpp"

@@ -1,4 +1,6 @@
-// Passes over values that know no format, for every instruction set.
+// Arithmetic on whole arrays, for every instruction set.
+#include "codec/arrays.hpp"
+
 #include "codec/simd/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -6,30 +8,109 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "codec/kernels.hpp"
 #include "codec/simd/largest-inl.hpp"
+#include "numerics/shared_exponent.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace cpdcomm::codec::simd::HWY_NAMESPACE {
 
-std::uint32_t largest_bits(const float* in, std::size_t count) {
 #if CPDCOMM_PLAIN_TARGET
+
+std::uint32_t largest_bits(const float* in, std::size_t count) {
   return plain::largest_bits(in, count);
-#else
-  return largest_magnitude(in, count);
-#endif
 }
+void add(float* sum, const float* part, std::size_t count) { plain::add(sum, part, count); }
+void scale(const float* in, std::size_t count, int shift, float* out) {
+  plain::scale(in, count, shift, out);
+}
+bool finish(float* values, std::size_t count, int shift, float divisor) {
+  return plain::finish(values, count, shift, divisor);
+}
+
+#else
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+std::uint32_t largest_bits(const float* in, std::size_t count) {
+  return largest_magnitude(in, count);
+}
+
+void add(float* sum, const float* part, std::size_t count) {
+  const F d;
+  std::size_t i = 0;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    hn::StoreU(hn::Add(hn::LoadU(d, sum + i), hn::LoadU(d, part + i)), d, sum + i);
+  }
+  plain::add(sum + i, part + i, count - i);
+}
+
+/// Whether 2^shift is a normal number, so that one product by it is rounded once.
+HWY_INLINE bool is_factor(int shift) { return -126 <= shift && shift <= 127; }
+
+void scale(const float* in, std::size_t count, int shift, float* out) {
+  std::size_t i = 0;
+  if (is_factor(shift)) {
+    const F d;
+    const VF factor = hn::Set(d, numerics::power_of_two(shift));
+    for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+      hn::StoreU(hn::Mul(hn::LoadU(d, in + i), factor), d, out + i);
+    }
+  }
+  plain::scale(in + i, count - i, shift, out + i);
+}
+
+bool finish(float* values, std::size_t count, int shift, float divisor) {
+  const F d;
+  std::size_t i = 0;
+  VU largest = hn::Zero(U());
+  if (is_factor(-shift)) {
+    const VF factor = hn::Set(d, numerics::power_of_two(-shift));
+    const VF by = hn::Set(d, divisor);
+    const VU nan = set(numerics::kQuietNan);
+    for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+      VF value = hn::Mul(hn::LoadU(d, values + i), factor);
+      if (divisor != 1.0f) value = hn::Div(value, by);
+      const VU magnitude = magnitude_of(bits_of(value));
+      largest = hn::Max(largest, magnitude);
+      const auto is_nan =
+          hn::Gt(hn::BitCast(I(), magnitude), set_int(static_cast<int>(numerics::kInfinity)));
+      hn::StoreU(hn::IfThenElse(hn::RebindMask(d, is_nan), float_of(nan), value), d, values + i);
+    }
+  }
+  const bool rest = plain::finish(values + i, count - i, shift, divisor);
+  return rest || largest_lane(largest) >= numerics::kInfinity;
+}
+
+#endif
 
 }  // namespace cpdcomm::codec::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace cpdcomm::codec::simd {
-
+namespace cpdcomm::codec {
+namespace simd {
 HWY_EXPORT(largest_bits);
+HWY_EXPORT(add);
+HWY_EXPORT(scale);
+HWY_EXPORT(finish);
+}  // namespace simd
+
 std::uint32_t largest_bits(const float* in, std::size_t count) {
+  using namespace simd;
   return HWY_DYNAMIC_DISPATCH(largest_bits)(in, count);
 }
+void add(float* sum, const float* part, std::size_t count) {
+  using namespace simd;
+  HWY_DYNAMIC_DISPATCH(add)(sum, part, count);
+}
+void scale(const float* in, std::size_t count, int shift, float* out) {
+  using namespace simd;
+  HWY_DYNAMIC_DISPATCH(scale)(in, count, shift, out);
+}
+bool finish(float* values, std::size_t count, int shift, float divisor) {
+  using namespace simd;
+  return HWY_DYNAMIC_DISPATCH(finish)(values, count, shift, divisor);
+}
 
-}  // namespace cpdcomm::codec::simd
+}  // namespace cpdcomm::codec
 #endif
