@@ -248,6 +248,32 @@ TEST_P(Targets, DoAlikeWithMoreThanTheCachesHold) {
 }
 #endif
 
+TEST_P(Targets, AddScaleAndFinishAlike) {
+  Random random(12);
+  for (int repetition = 0; repetition < 300; ++repetition) {
+    const std::size_t count = random.below(100);
+    std::vector<float> values(count);
+    std::vector<float> more(count);
+    for (float& x : values) x = any_value(random, 110);
+    for (float& x : more) x = any_value(random, 110);
+    const int shift = static_cast<int>(random.below(repetition % 2 == 0 ? 40 : 600)) - 20;
+    const float divisor = repetition % 3 == 0 ? 1.0f : static_cast<float>(1 + random.below(9));
+
+    std::vector<float> got = values;
+    std::vector<float> wanted = values;
+    codec::add(got.data(), more.data(), count);
+    codec::plain::add(wanted.data(), more.data(), count);
+    EXPECT_TRUE(same_bits(with_one_nan(got), with_one_nan(wanted)));
+    codec::scale(values.data(), count, shift, got.data());
+    codec::plain::scale(values.data(), count, shift, wanted.data());
+    EXPECT_TRUE(same_bits(with_one_nan(got), with_one_nan(wanted))) << shift;
+    got = wanted = values;
+    EXPECT_EQ(codec::finish(got.data(), count, -shift, divisor),
+              codec::plain::finish(wanted.data(), count, -shift, divisor));
+    EXPECT_TRUE(same_bits(got, wanted)) << shift << " " << divisor;
+  }
+}
+
 TEST_P(Targets, FindTheLargest) {
   Random random(10);
   for (std::size_t count = 0; count < 200; ++count) {
