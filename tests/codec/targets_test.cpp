@@ -274,6 +274,19 @@ TEST_P(Targets, AddScaleAndFinishAlike) {
   }
 }
 
+TEST_P(Targets, DrawTheSameWords) {
+  Random random(13);
+  for (std::size_t count = 0; count < 3000; count += 1 + random.below(300)) {
+    RandomStream stream{random(), random(), 9, random(), random(), random()};
+    if (count % 2 == 0) stream.first += 0x3fffffff0;  // the counter's lower half passes its end
+    std::vector<std::uint32_t> words(count);
+    std::vector<std::uint32_t> wanted(count);
+    codec::random_words(stream, count, words.data());
+    codec::plain::random_words(stream, count, wanted.data());
+    EXPECT_EQ(words, wanted) << count << " from " << stream.first;
+  }
+}
+
 TEST_P(Targets, FindTheLargest) {
   Random random(10);
   for (std::size_t count = 0; count < 200; ++count) {
