@@ -98,3 +98,36 @@ def test_misuse():
         cpdcomm.NodeEmulator([p], 0)
     with pytest.raises(ValueError, match="e9m9"):
         cpdcomm.NodeEmulator([p], 2, wire="e9m9")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"wire": "e4m3", "accumulate": "kahan", "rounding": "stochastic"}, "kahan.*stochastic"),
+        ({"wire": "int8", "accumulate": "rounded"}, "int8.*rounded"),
+        ({"wire": ["bfp8"], "scaling": "aps"}, "bfp8.*aps"),
+        ({"wire": "e2m1fn", "scaling": "none"}, "e2m1fn.*Inf"),
+        ({"wire": "e4m3", "rounding": "stochastic", "seed": -1}, "seed is -1"),
+        ({"wire": "e4m3", "seed": 1}, "seed 1 is for rounding 'stochastic'"),
+    ],
+)
+def test_wrong_options_cost_no_gradients(arguments, words):
+    """They are found before there are any."""
+    with pytest.raises(ValueError, match=words):
+        cpdcomm.NodeEmulator([torch.nn.Parameter(torch.zeros(5))], 2, **arguments)
+
+
+@pytest.mark.parametrize("wire", ["e4m3fn", "bfp8", "mxfp4", "int8", "sign"])
+def test_formats_by_name(wire):
+    """One process of two nodes: their casts summed, cast for the wire, summed and cast again."""
+    rng = np.random.default_rng(3)
+    nodes = [torch.from_numpy(rng.standard_normal(999).astype(np.float32)) for _ in range(2)]
+    p = torch.nn.Parameter(torch.zeros(999))
+    emulator = cpdcomm.NodeEmulator([p], 2, wire=wire, scaling="none")
+    for node in nodes:
+        p.grad = node.clone()
+        emulator.add()
+    emulator.reduce()
+    own = sum(cpdcomm.quantize(node, wire) for node in nodes)
+    total = torch.zeros(999) + cpdcomm.quantize(own, wire)
+    same_bits(p.grad.numpy(), cpdcomm.quantize(total, wire).numpy())

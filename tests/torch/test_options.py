@@ -25,11 +25,13 @@ def test_nothing_is_asked_for_by_default():
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("wire", ["fp32", "e4m3", "bf16", "fp16", "e1m0", "e8m23"]),
+        ("wire", ["fp32", "e4m3", "bf16", "e2m1fn", "bfp4:16", "mxfp4", "int8", "sign", "e8m23"]),
         ("scaling", ["automatic", "none", "aps", "aps:8", "aps:65536"]),
         ("accumulate", ["wide", "rounded", "kahan"]),
         ("algorithm", ["automatic", "direct", "ring"]),
         ("timeout", [0.5, 1, 3600.0, 0.001]),
+        ("rounding", ["nearest_even", "stochastic"]),
+        ("seed", [0, 7, 2**32 - 1]),
     ],
 )
 def test_what_is_allowed(name, values):
@@ -54,11 +56,34 @@ def test_what_is_allowed(name, values):
         ("timeout", -1.0, "positive|seconds"),
         ("timeout", float("nan"), "positive|seconds"),
         ("timeout", float("inf"), "positive|seconds"),
+        ("rounding", "up", "nearest_even, stochastic"),
+        ("seed", -1, r"seed is -1"),
+        ("seed", 2**32, r"2\*\*32"),
     ],
 )
 def test_what_is_not_allowed(name, value, known):
     with pytest.raises(ValueError, match=known):
         cpdcomm.Options(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"accumulate": "kahan", "rounding": "stochastic"}, "kahan.*stochastic"),
+        ({"wire": "bfp8", "scaling": "aps"}, "bfp8.*aps"),
+        ({"wire": "int8", "accumulate": "rounded"}, "int8.*rounded"),
+        ({"wire": "e2m1fn", "scaling": "none"}, "e2m1fn.*Inf"),
+    ],
+)
+def test_what_is_not_allowed_together(options, words):
+    with pytest.raises(ValueError, match=words):
+        cpdcomm.Options(**options)
+
+
+@pytest.mark.parametrize("seed", ["7", 7.0, torch.tensor(7)])
+def test_a_seed_is_an_int(seed):
+    with pytest.raises(TypeError, match=f"seed is an int, not {type(seed).__name__}"):
+        cpdcomm.Options(seed=seed)
 
 
 def test_options_are_values():
@@ -114,7 +139,14 @@ def result(options, call, want, group, **environment):
 def test_the_environment_is_the_groups_default():
     e4m3 = {"CPDCOMM_WIRE": "e4m3", "CPDCOMM_SCALING": "none", "CPDCOMM_ALGORITHM": "ring"}
     _, said = result({}, {}, E4M3, E4M3, CPDCOMM_DEBUG="info", **e4m3)
-    for words in ("wire=e4m3", "scaling=none", "algorithm=ring", "accumulate=wide"):
+    for words in (
+        "wire=e4m3",
+        "scaling=none",
+        "algorithm=ring",
+        "accumulate=wide",
+        "rounding=nearest_even",
+        "seed=default",
+    ):
         assert words in said, said
 
 
@@ -128,6 +160,32 @@ def test_the_call_wins_over_all():
         PLAIN | {"wire": "e4m3"}, call, E5M2, E4M3, CPDCOMM_WIRE="e3m0", CPDCOMM_ALGORITHM="ring"
     )
     assert algorithm == "direct"
+
+
+ROUNDING = """
+import torch, torch.distributed as dist, cpdcomm
+x = torch.randn(1000)
+first, second = x.clone(), x.clone()
+want = cpdcomm.quantize(x, "e4m3", "stochastic", seed={seed})
+dist.init_process_group("cpd", store=dist.HashStore(), rank=0, world_size=1,
+                        pg_options=cpdcomm.Options(**{options}))
+dist.all_reduce(first)
+cpdcomm.all_reduce(second)
+print("RESULT", torch.equal(first, want), torch.equal(first, second))
+"""
+
+
+@pytest.mark.parametrize(("options", "seed"), [({}, 42), ({"seed": 43}, 43)])
+def test_rounding_of_the_environment(options, seed):
+    """One rank's first sum has the words of quantize, its second others."""
+    end = run(
+        ROUNDING.format(options=options, seed=seed),
+        CPDCOMM_WIRE="e4m3",
+        CPDCOMM_SCALING="none",
+        CPDCOMM_ROUNDING="stochastic",
+        CPDCOMM_SEED="42",
+    )
+    assert "RESULT True False" in end.output, end.output
 
 
 def test_unknown_variables_are_warned_about():
@@ -145,6 +203,9 @@ WRONG = [
     ("CPDCOMM_SCALING", "sometimes", "aps"),
     ("CPDCOMM_ACCUMULATE", "never", "kahan"),
     ("CPDCOMM_ALGORITHM", "dance", "ring"),
+    ("CPDCOMM_ROUNDING", "up", "nearest_even"),
+    ("CPDCOMM_SEED", "-1", "2^32"),
+    ("CPDCOMM_SEED", "4294967296", "2^32"),
     ("CPDCOMM_TIMEOUT", "soon", "seconds"),
     ("CPDCOMM_TIMEOUT", "-3", "seconds"),
     ("CPDCOMM_TIMEOUT", "nan", "seconds"),

@@ -33,11 +33,15 @@ def seed_of(rounding: str, seed: int | None) -> Tensor | None:
         )
     if seed is None:
         return torch.randint(_SEEDS, (), device="cpu")
+    check_seed(seed)
+    return torch.tensor(seed, dtype=torch.int64, device="cpu")
+
+
+def check_seed(seed: int) -> None:
     if not isinstance(seed, int):
         raise TypeError(f"seed is an int, not {type(seed).__name__}")
     if not 0 <= seed < _SEEDS:
         raise InvalidArgumentError(f"seed is {seed}: 0 <= seed < 2**32")
-    return torch.tensor(seed, dtype=torch.int64, device="cpu")
 
 
 def geometry_of(geometry: Geometry | None) -> tuple[str | None, tuple[int, ...]]:

@@ -9,8 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from . import _C
+from . import _C, _arguments
 from ._backend import backend_of
+from .errors import InvalidArgumentError
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _T = TypeVar("_T")
@@ -26,6 +27,8 @@ def all_reduce(
     group: dist.ProcessGroup | None = None,
     *,
     boundaries: Sequence[int] | None = None,
+    rounding: str | None = None,
+    seed: int | None = None,
 ) -> _C.Report:
     """Sums tensors over the ranks of a group, in place; every rank gets the same bits.
 
@@ -43,6 +46,12 @@ def all_reduce(
         group: None is the default group.
         boundaries: where each tensor ends in a flat buffer, ascending; the last is its size. Each
             gets its own exponent; nothing is copied.
+        rounding: ``"nearest_even"`` or ``"stochastic"``, where the mean of a cast is the value; the
+            latter not with ``"kahan"``. None is what the group's options say.
+        seed: of stochastic rounding, 0 <= seed < 2**32, the same on all ranks. None is the group's,
+            which all ranks get from rank 0's torch generator where its options name none (see
+            :class:`Options`). Each stochastic all-reduce of the group that succeeds is a step, with
+            random words of its own: the same calls on a new group give the same bits again.
 
     Returns:
         A report with ``wire_bytes`` (sent by this rank), ``logical_bytes``, ``algorithm``,
@@ -58,7 +67,7 @@ def all_reduce(
 
     def prepare() -> tuple[list[Tensor], list[str | None], _C.AllreduceOptions]:
         parts = _checked_tensors(tensors, boundaries)
-        options = call_options(backend, wire, scaling, accumulate, algorithm, op)
+        options = call_options(backend, wire, scaling, accumulate, algorithm, op, rounding, seed)
         return parts, wires_for(wire, len(parts)), options
 
     parts, wires, options = or_refuse(backend, prepare)
@@ -137,9 +146,17 @@ def call_options(
     accumulate: str,
     algorithm: str,
     op: str,
+    rounding: str | None,
+    seed: int | None,
 ) -> _C.AllreduceOptions:
     """The call's options over the group's."""
-    names = {"wire": wire, "scaling": scaling, "accumulate": accumulate, "algorithm": algorithm}
+    names = {
+        "wire": wire,
+        "scaling": scaling,
+        "accumulate": accumulate,
+        "algorithm": algorithm,
+        "rounding": rounding,
+    }
     for what, name in names.items():
         if not isinstance(name, str | None) and not (what == "wire" and isinstance(name, Sequence)):
             raise TypeError(f"{what} is {name!r}, a {type(name).__name__}; a name is taken")
@@ -147,10 +164,17 @@ def call_options(
         raise ValueError(f"unknown op '{op}': known are sum, avg")
     if scaling is None and wire is not None:
         scaling = "automatic"
-    return backend.defaults().over(
+    if seed is not None:
+        _arguments.check_seed(seed)
+    options = backend.defaults().over(
         wire=wire if isinstance(wire, str) else None,
         scaling=scaling,
         accumulate=accumulate,
         algorithm=algorithm,
         op=op,
+        rounding=rounding,
+        seed=seed,
     )
+    if seed is not None and options.rounding != "stochastic":
+        raise InvalidArgumentError(f"seed {seed} is for rounding 'stochastic' only")
+    return options

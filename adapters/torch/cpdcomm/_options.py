@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _C
+from . import _C, _arguments
 from .errors import InvalidArgumentError
 
 
@@ -21,9 +21,16 @@ class Options:
         accumulate: ``"wide"``, ``"rounded"`` or ``"kahan"``.
         algorithm: ``"automatic"``, ``"direct"`` or ``"ring"``.
         timeout: seconds for one operation; None takes the process group's timeout.
+        rounding: ``"nearest_even"`` or ``"stochastic"``; the latter not with ``"kahan"``.
+        seed: of stochastic rounding, 0 <= seed < 2**32, the same on all ranks. None: at the group's
+            first stochastic all-reduce without a seed, its rank 0 draws one for all of them from
+            torch's default CPU generator, which ``torch.manual_seed`` sets. The seed stays; each
+            stochastic all-reduce of the group that succeeds is a step, with random words of its
+            own.
 
     Raises:
-        ValueError: a value is not allowed.
+        ValueError: a value is not allowed, or those in force together are not.
+        TypeError: a value is of another type.
     """
 
     wire: str | None = None
@@ -31,6 +38,8 @@ class Options:
     accumulate: str | None = None
     algorithm: str | None = None
     timeout: float | None = None
+    rounding: str | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         self.over_environment()
@@ -41,12 +50,17 @@ class Options:
             raise InvalidArgumentError(
                 f"timeout is {self.timeout!r}; seconds from 0.001 to 1e9 are allowed"
             )
+        if self.seed is not None:
+            _arguments.check_seed(self.seed)
         made = _C.environment_options().over(
             wire=self.wire,
             scaling=self.scaling,
             accumulate=self.accumulate,
             algorithm=self.algorithm,
+            rounding=self.rounding,
+            seed=self.seed,
         )
+        made.check()
         if self.timeout is not None:
             made.timeout = self.timeout
         return made

@@ -37,8 +37,13 @@ class NodeEmulator:
         model: a module, or its parameters. Those that need no gradient are skipped; a gradient that
             is missing in a micro-batch counts as zero.
         nodes: N, at least 1. With 1 nothing is emulated.
-        wire, scaling, accumulate, algorithm, op, group: as in :func:`cpdcomm.all_reduce`, a list of
-            formats for the parameters that need a gradient; ``"avg"`` divides by ranks times nodes.
+        wire, scaling, accumulate, algorithm, op, group, rounding, seed: as in
+            :func:`cpdcomm.all_reduce`, a list of formats for the parameters that need a gradient;
+            ``"avg"`` divides by ranks times nodes.
+
+    Raises:
+        ValueError: an argument is not allowed, or not together with the others.
+        TypeError: an argument is of another type.
     """
 
     def __init__(
@@ -52,6 +57,8 @@ class NodeEmulator:
         algorithm: str = "automatic",
         op: str = "sum",
         group: dist.ProcessGroup | None = None,
+        rounding: str | None = None,
+        seed: int | None = None,
     ) -> None:
         if not isinstance(nodes, int) or nodes < 1:
             raise InvalidArgumentError(f"nodes is {nodes}; at least 1 is allowed")
@@ -64,10 +71,11 @@ class NodeEmulator:
         alone = group is None and not dist.is_initialized()
         self._backend = backend_of_one() if alone else backend_of(group)
         self._options: _C.AllreduceOptions = call_options(
-            self._backend, wire, scaling, accumulate, algorithm, op
+            self._backend, wire, scaling, accumulate, algorithm, op, rounding, seed
         )
-        self._options.emulate_nodes = nodes
         self._wires = wires_for(wire, len(self.parameters))
+        self._options.check(self._wires)  # now, not when gradients are at stake
+        self._options.emulate_nodes = nodes
         self._parts: list[list[Tensor]] = []
 
     def add(self) -> None:

@@ -1,5 +1,6 @@
 #include "backend.hpp"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <pybind11/pybind11.h>
 
 #include <future>
@@ -83,6 +84,13 @@ void check_gathered(const at::Tensor& output, const at::Tensor& input, int ranks
   throw Error(ErrorCode::invalid_argument, "all_gather_into_tensor's output must have " +
                                                std::to_string(ranks) +
                                                " times the input's values, in its dtype");
+}
+
+/// A word of torch's default CPU generator, the one that torch.manual_seed sets.
+std::uint32_t draw_word() {
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  const std::lock_guard lock(generator.mutex());
+  return at::check_generator<at::CPUGeneratorImpl>(generator)->random();
 }
 
 /// The groups of this process; torch keeps them, so Python cannot count them.
@@ -211,6 +219,44 @@ Stats Backend::stats() const {
   return stats_;
 }
 
+/// Rank 0 draws a seed where the group needs one: once, on the caller's thread, so that it has its
+/// place among what else the caller draws.
+void Backend::draw_seed(const AllreduceOptions& options) {
+  if (options.rounding != Rounding::stochastic || options.seed || getRank() != 0) return;
+  const std::lock_guard lock(mutex_);
+  if (!drawn_) drawn_ = draw_word();
+}
+
+/// The seed that rank 0 drew. In an allgather every rank meets every other, so that all of them
+/// learn of one that refuses; the root of a broadcast would not.
+std::uint32_t Backend::agreed_seed() {
+  if (seed_) return *seed_;
+  std::uint32_t mine = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    mine = drawn_.value_or(0);
+  }
+  std::vector<std::uint32_t> all(static_cast<std::size_t>(getSize()));
+  communicator_->allgather(std::as_bytes(std::span(&mine, 1)),
+                           std::as_writable_bytes(std::span(all)));
+  seed_ = all.front();
+  return *seed_;
+}
+
+/// On the group's thread: an all-reduce with its seed and step. A step counts when it is done: a
+/// call that one rank refuses fails on all of them, and none has counted it.
+Report Backend::allreduce_now(const std::vector<Tensor>& tensors, AllreduceOptions options) {
+  const bool stochastic = options.rounding == Rounding::stochastic;
+  if (stochastic) {
+    if (!options.seed) options.seed = agreed_seed();
+    options.step = step_;
+  }
+  const Report report = communicator_->allreduce(tensors, options);
+  if (stochastic) ++step_;
+  count(report);
+  return report;
+}
+
 void Backend::count(const Report& report) {
   const std::lock_guard lock(mutex_);
   ++stats_.calls;
@@ -256,9 +302,10 @@ c10::intrusive_ptr<Work> Backend::reduce(OpType type, std::vector<at::Tensor> te
     }
     options.op = op_of(op, is_bool);
   });
+  draw_seed(options);
   return start(type, tensors, [this, tensors, options] {
     const Contiguous dense(tensors);
-    count(communicator_->allreduce(tensors_of(dense), options));
+    allreduce_now(tensors_of(dense), options);
     dense.copy_back();
   });
 }
@@ -323,6 +370,7 @@ c10::intrusive_ptr<c10d::Work> Backend::barrier(const c10d::BarrierOptions& /*op
 
 Report Backend::all_reduce(ExplicitCall call) {
   validate([&] { check_all_cpu(call.tensors); });
+  draw_seed(call.options);
   std::promise<Report> done;
   enqueue([&] {
     try {
@@ -338,8 +386,7 @@ Report Backend::all_reduce(ExplicitCall call) {
         tensors[i].nodes = nodes[i];
       }
       for (std::size_t i = 0; i < call.wires.size(); ++i) tensors[i].wire = call.wires[i];
-      const Report report = communicator_->allreduce(tensors, call.options);
-      count(report);
+      const Report report = allreduce_now(tensors, call.options);
       dense.copy_back();
       done.set_value(report);
     } catch (...) {

@@ -97,10 +97,16 @@ class Backend final : public c10d::Backend {
   void enqueue(Job job);
   void end();
   void serve();
+  void draw_seed(const AllreduceOptions& options);
+  std::uint32_t agreed_seed();
+  Report allreduce_now(const std::vector<Tensor>& tensors, AllreduceOptions options);
   void count(const Report& report);
 
   std::unique_ptr<Communicator> communicator_;
   AllreduceOptions defaults_;
+  // Of stochastic rounding; the group's thread alone knows them.
+  std::optional<std::uint32_t> seed_;  ///< of calls that name none, once the ranks have agreed
+  std::uint32_t step_ = 0;             ///< all-reduces done so far
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
@@ -108,6 +114,7 @@ class Backend final : public c10d::Backend {
   bool closing_ = false;
   std::uint64_t sequence_ = 0;
   Stats stats_;
+  std::optional<std::uint32_t> drawn_;  ///< rank 0's proposal for seed_
   std::once_flag closed_;
   std::thread thread_;
 };

@@ -53,13 +53,29 @@ void translate(std::exception_ptr thrown) {
 /// `base` with what is given put over it.
 AllreduceOptions options_over(AllreduceOptions base, const OptionalText& wire,
                               const OptionalText& scaling, const OptionalText& accumulate,
-                              const OptionalText& algorithm, const OptionalText& op) {
+                              const OptionalText& algorithm, const OptionalText& op,
+                              const OptionalText& rounding, std::optional<std::uint32_t> seed) {
   if (wire) base.wire = Format::parse(*wire);
   if (scaling) base.scaling = parse_scaling(*scaling);
   if (accumulate) base.accumulate = parse_accumulate(*accumulate);
   if (algorithm) base.algorithm = parse_algorithm(*algorithm);
   if (op) base.op = parse_reduce_op(*op);
+  if (rounding) base.rounding = parse_rounding(*rounding);
+  if (seed) base.seed = seed;
   return base;
+}
+
+std::optional<Format> format_of(const OptionalText& wire) {
+  return wire ? std::optional(Format::parse(*wire)) : std::nullopt;
+}
+
+/// What would be refused of a call, without making one: what a rank by itself refuses of empty
+/// tensors of these formats, or of one of the options' own where there are none.
+void check_options(AllreduceOptions options, const std::vector<OptionalText>& wires) {
+  std::vector<Tensor> tensors(std::max<std::size_t>(wires.size(), 1));
+  for (std::size_t i = 0; i < wires.size(); ++i) tensors[i].wire = format_of(wires[i]);
+  options.emulate_nodes = 1;
+  make_thread_communicators(1).front().allreduce(tensors, options);
 }
 
 /// Seconds as the library takes them: at least a millisecond, at most some thirty years.
@@ -88,9 +104,7 @@ Report all_reduce(Backend& backend, std::vector<at::Tensor> tensors,
                   const std::vector<OptionalText>& wires,
                   std::vector<std::vector<at::Tensor>> nodes, const AllreduceOptions& options) {
   ExplicitCall call{std::move(tensors), {}, std::move(nodes), options};
-  for (const OptionalText& wire : wires) {
-    call.wires.push_back(wire ? std::optional(Format::parse(*wire)) : std::nullopt);
-  }
+  for (const OptionalText& wire : wires) call.wires.push_back(format_of(wire));
   return backend.all_reduce(std::move(call));
 }
 
@@ -136,6 +150,9 @@ void define_options(py::module_& m) {
       .def_property_readonly("algorithm",
                              [](const AllreduceOptions& o) { return to_string(o.algorithm); })
       .def_property_readonly("op", [](const AllreduceOptions& o) { return to_string(o.op); })
+      .def_property_readonly("rounding",
+                             [](const AllreduceOptions& o) { return to_string(o.rounding); })
+      .def_readonly("seed", &AllreduceOptions::seed)
       .def_property(
           "emulate_nodes", [](const AllreduceOptions& o) { return o.emulate_nodes; },
           [](AllreduceOptions& o, int nodes) { o.emulate_nodes = nodes; })
@@ -147,7 +164,9 @@ void define_options(py::module_& m) {
           [](AllreduceOptions& o, double seconds) { o.timeout = milliseconds_of(seconds); })
       .def("over", &options_over, py::arg("wire") = py::none(), py::arg("scaling") = py::none(),
            py::arg("accumulate") = py::none(), py::arg("algorithm") = py::none(),
-           py::arg("op") = py::none());
+           py::arg("op") = py::none(), py::arg("rounding") = py::none(),
+           py::arg("seed") = py::none())
+      .def("check", &check_options, py::arg("wires") = std::vector<OptionalText>());
   m.def("environment_options", &environment_options);
   m.def("check_format", [](const std::string& name) { static_cast<void>(Format::parse(name)); });
 }

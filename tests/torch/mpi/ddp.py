@@ -108,6 +108,20 @@ def e4m3_trains_on_a_quarter_of_the_bytes(ranks):
 
 
 @check
+def stochastic_rounding_trains(ranks):
+    """And torch.manual_seed, which `network` calls, makes it repeatable."""
+    results = []
+    for rounding in ("stochastic", "stochastic", "nearest_even"):
+        model = wrapped(harness.new_group(wire="e4m3", rounding=rounding))
+        losses = trained(ranks, model)
+        ranks.agree([flat(model)])
+        assert np.mean(losses[-3:]) < 0.5 * losses[0], f"{rounding}: {losses}"
+        results.append(flat(model))
+    assert np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])
+
+
+@check
 def bucket_views_change_nothing(ranks):
     results = []
     for views in (False, True):

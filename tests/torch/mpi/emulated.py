@@ -245,7 +245,7 @@ def nodes_differ(ranks):
 def wrong_arguments(ranks):
     for nodes in (0, -1):
         assert isinstance(raised_by(lambda: emulator_for(ranks, nodes)), ValueError)  # noqa: B023
-    for name in ("wire", "scaling", "accumulate", "algorithm", "op"):
+    for name in ("wire", "scaling", "accumulate", "algorithm", "op", "rounding"):
         error = raised_by(lambda: emulator_for(ranks, **{name: "nonsense"}))  # noqa: B023
         assert isinstance(error, ValueError) and "nonsense" in str(error), repr(error)
     error = raised_by(lambda: emulator_for(ranks, wire=["e4m3", "e4m3"]))

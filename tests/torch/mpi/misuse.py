@@ -98,6 +98,7 @@ def unknown_words(ranks):
         ("accumulate", ["wide", "rounded", "kahan"]),
         ("algorithm", ["automatic", "direct", "ring"]),
         ("op", ["sum", "avg"]),
+        ("rounding", ["nearest_even", "stochastic"]),
     ]:
         both_ways(
             ranks, ValueError, with_arguments(ranks, **{name: "nonsense"}), "nonsense", *known
@@ -110,8 +111,37 @@ def unknown_words(ranks):
 
 @check
 def arguments_of_a_wrong_type(ranks):
-    for name in ("scaling", "accumulate", "algorithm", "op"):
+    for name in ("scaling", "accumulate", "algorithm", "op", "rounding"):
         both_ways(ranks, (TypeError, ValueError), with_arguments(ranks, **{name: 7}))
+
+
+@check
+def formats_that_cannot(ranks):
+    """What has no meaning for a format is refused, with what would."""
+    for wire, other, words in [
+        ("bfp8", {"scaling": "aps"}, ["tensor 0", "bfp8", "aps", "automatic"]),
+        ("mxfp4", {"scaling": "aps:64"}, ["mxfp4", "aps:64"]),
+        ("int8", {"accumulate": "rounded"}, ["int8", "rounded", "wide"]),
+        ("sign", {"accumulate": "kahan"}, ["sign", "kahan", "wide"]),
+        ("e2m1fn", {"scaling": "none"}, ["e2m1fn", "Inf", "aps"]),
+    ]:
+        both_ways(ranks, ValueError, with_arguments(ranks, wire, **other), *words)
+        if set(other) != {"accumulate"}:
+            both_ways(ranks, ValueError, with_arguments(ranks, [wire], **other), *words)
+
+
+@check
+def rounding_and_seeds(ranks):
+    kahan = {"wire": "e4m3", "accumulate": "kahan", "rounding": "stochastic"}
+    both_ways(ranks, ValueError, with_arguments(ranks, **kahan), "kahan", "stochastic", "wide")
+    for seed in (-1, 1 << 32):
+        wrong = with_arguments(ranks, rounding="stochastic", seed=seed)
+        both_ways(ranks, ValueError, wrong, str(seed), "2**32")
+    for seed in (1.5, "1", torch.tensor(1)):
+        wrong = with_arguments(ranks, rounding="stochastic", seed=seed)
+        both_ways(ranks, TypeError, wrong, "seed", type(seed).__name__)
+    for rounding in (None, "nearest_even"):
+        both_ways(ranks, ValueError, with_arguments(ranks, rounding=rounding, seed=5), "seed 5")
 
 
 @check
@@ -251,8 +281,27 @@ def options_differ(ranks):
     for a, b in [
         ({"scaling": "aps:8"}, {"scaling": "aps:16"}),
         ({"wire": "bf16"}, {"wire": "fp16"}),
+        ({"wire": "bfp8:64"}, {"wire": "bfp8:128"}),
+        ({"wire": "mxfp8e4m3"}, {"wire": "mxfp8e5m2"}),
     ]:
         differ(ranks, one_or_other(ranks, (x, base | a), (x, base | b)))
+
+
+@check
+def rounding_and_seeds_differ(ranks):
+    x = [torch.ones(1000), torch.ones(10)]
+    nearest = {"wire": "e4m3"}
+    drawn = nearest | {"rounding": "stochastic"}
+    for a, b in [
+        (nearest, drawn),
+        (nearest, drawn | {"seed": 1}),
+        (drawn | {"seed": 1}, drawn | {"seed": 2}),
+        (drawn | {"seed": 1}, drawn),  # who names none asks the group first
+        (drawn, drawn | {"seed": 1}),
+    ]:
+        differ(ranks, one_or_other(ranks, (x, a), (x, b)))
+        for seed in ({"seed": 1}, {}):  # in the same step
+            ranks.all_reduce([t.clone() for t in x], **drawn, **seed)
 
 
 @check

@@ -1,0 +1,153 @@
+"""Every kind of format by its name in cpdcomm.all_reduce."""
+
+import itertools
+
+import harness
+import numpy as np
+import torch
+from harness import check
+from inputs import ALGORITHMS, noise, tensors
+from patterns import bits_of, same_bits
+from reference_formats import parse
+
+import cpdcomm
+
+FN = {"e4m3fn": 8, "e3m2fn": 4, "e2m3fn": 2, "e2m1fn": 2}  # the exponent of the largest value
+MX = ["mxfp8e4m3", "mxfp8e5m2", "mxfp6e3m2", "mxfp6e2m3", "mxfp4", "mxint8"]
+BLOCKS = ["bfp8", "bfp4:16", *MX, "int8", "int4:32", "sign"]
+SIZES = [5000, 0, 77, 513]
+NAN = 0x7FC00000
+
+
+def power_of_two(arrays, name):
+    """What the arrays, together with their sum, are multiplied by: APS of a fn format, else 1."""
+    if name not in FN:
+        return np.float32(1)
+    largest = max(float(np.abs(a).max(initial=0)) for a in arrays) * len(arrays)
+    mantissa, exponent = np.frexp(largest)
+    return np.float32(2.0 ** (FN[name] - int(exponent) + (mantissa == 0.5)))
+
+
+def cast(x, name):
+    return cpdcomm.quantize(torch.from_numpy(x), name).numpy()
+
+
+def expected(arrays, name):
+    """`direct` and `wide`: casts summed from +0 in rank order, and cast once more."""
+    scale = power_of_two(arrays, name)
+    total = np.zeros_like(arrays[0])
+    for array in arrays:
+        total = total + cast(array * scale, name)
+    return cast(total, name) / scale
+
+
+def error_of(x, exact):
+    return float(np.linalg.norm(x - exact))
+
+
+@check
+def the_sum_of_casts(ranks):
+    parts = noise(ranks, *SIZES)
+    for name in (*FN, *BLOCKS):
+        got = tensors(parts[ranks.rank][0])
+        report = ranks.all_reduce(got, wire=name, algorithm="direct")
+        assert list(report.non_finite) == [False] * len(SIZES)
+        ranks.agree([g.numpy() for g in got])
+        for t, g in enumerate(got):
+            want = expected([part[0][t] for part in parts], name)
+            same_bits(g.numpy(), want, f"{name} tensor {t}")
+
+
+@check
+def near_the_exact_sum(ranks):
+    """Within what as many casts of the exact sum as a ring makes would lose."""
+    parts = noise(ranks, *SIZES)
+    for name, algorithm in itertools.product((*FN, *BLOCKS), ALGORITHMS):
+        got = tensors(parts[ranks.rank][0])
+        ranks.all_reduce(got, wire=name, algorithm=algorithm)
+        ranks.agree([g.numpy() for g in got])
+        for t, g in enumerate(got):
+            exact = sum(part[0][t].astype(np.float64) for part in parts)
+            scale = power_of_two([part[0][t] for part in parts], name)
+            once = cast((exact * scale).astype(np.float32), name) / scale
+            what = f"{name} {algorithm} tensor {t}"
+            assert error_of(g.numpy(), exact) <= (ranks.size + 1) * error_of(once, exact), what
+
+
+@check
+def formats_side_by_side(ranks):
+    """A format per tensor gives what each gives alone, in every type and as the average."""
+    names = [*FN, *BLOCKS]
+    mine = noise(ranks, *[1000 + i for i in range(len(names))])[ranks.rank][0]
+    for algorithm, dtype in itertools.product(ALGORITHMS, [torch.float32, torch.bfloat16]):
+        together = [t.to(dtype) for t in tensors(mine)]
+        ranks.all_reduce(together, wire=names, algorithm=algorithm, op="avg")
+        if algorithm == "ring":  # whose chunks, and so the order of the hops, are cut by the list
+            ranks.agree([t.float().numpy() for t in together])
+            continue
+        for x, name, got in zip(tensors(mine), names, together, strict=True):
+            alone = x.to(dtype)
+            ranks.all_reduce(alone, wire=name, algorithm=algorithm, op="avg")
+            same_bits(got.float().numpy(), alone.float().numpy(), f"{name} {dtype}")
+
+
+@check
+def bytes_on_the_wire(ranks):
+    count = 1 << 18
+    for name, algorithm in itertools.product((*FN, *BLOCKS), ALGORITHMS):
+        report = ranks.all_reduce(torch.ones(count), wire=name, algorithm=algorithm)
+        bits = cpdcomm.finfo(name).bits_with_scales
+        want = 2 * (ranks.size - 1) / ranks.size * count * bits / 8
+        what = f"{name} {algorithm}: {report.wire_bytes} of {want}"
+        assert 0.99 * want <= report.wire_bytes <= 1.05 * want, what
+
+
+@check
+def a_block_that_is_not_finite(ranks):
+    """It is NaN on every rank, and no other is."""
+    for i, (name, algorithm) in enumerate(itertools.product(BLOCKS, ALGORITHMS)):
+        block = parse(name).block
+        clean = tensors(noise(ranks, 4 * block + 3)[ranks.rank][0])
+        broken = [clean[0].clone()]
+        if ranks.rank == i % ranks.size:
+            broken[0][2 * block + 1] = (np.nan, np.inf, -np.inf)[i % 3]
+        ranks.all_reduce(clean, wire=name, algorithm=algorithm)
+        report = ranks.all_reduce(broken, wire=name, algorithm=algorithm)
+        assert list(report.non_finite) == [True]
+        ranks.agree([broken[0].numpy()])
+        got, want = broken[0].numpy(), clean[0].numpy().copy()
+        inside = slice(2 * block, 3 * block)
+        assert (bits_of(got)[inside] == NAN).all(), f"{name} {algorithm}"
+        want[inside] = got[inside]
+        same_bits(got, want, f"{name} {algorithm}")
+
+
+@check
+def a_value_that_is_not_finite_in_fn(ranks):
+    """Under APS the whole tensor is NaN; e4m3fn has a code for it without."""
+    for name, algorithm in itertools.product(FN, ALGORITHMS):
+        x = torch.ones(40)
+        if ranks.rank == ranks.size - 1:
+            x[7] = np.inf
+        report = ranks.all_reduce(x, wire=name, algorithm=algorithm)
+        assert list(report.non_finite) == [True] and x.isnan().all(), name
+    x = torch.ones(40)
+    x[7] = np.nan if ranks.rank == 0 else 1
+    ranks.all_reduce(x, wire="e4m3fn", scaling="none")
+    assert torch.nonzero(x.isnan()).flatten().tolist() == [7]
+    assert x[8] == ranks.size
+
+
+@check
+def options_of_a_group(ranks):
+    """What DistributedDataParallel and torch.distributed ask for."""
+    for name in ("e4m3fn", "bfp4:16", "mxfp4", "int4:32", "sign"):
+        group = harness.new_group(wire=name)
+        theirs, ours = (tensors(noise(ranks, 999)[ranks.rank][0])[0] for _ in range(2))
+        torch.distributed.all_reduce(theirs, group=group)
+        ranks.all_reduce(ours, wire=name)
+        same_bits(theirs.numpy(), ours.numpy(), name)
+
+
+if __name__ == "__main__":
+    harness.main()
