@@ -1,0 +1,80 @@
+// No call of a codec asks for memory.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "codec/codec.hpp"
+#include "cpdcomm/codec.hpp"
+#include "support/formats.hpp"
+
+namespace {
+
+std::atomic<bool> counting = false;
+std::atomic<int> allocations = 0;
+
+void* allocate(std::size_t size) {
+  if (counting) ++allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace cpdcomm::testing {
+namespace {
+
+/// Allocations while `work` runs.
+template <typename F>
+int allocations_of(F&& work) {
+  allocations = 0;
+  counting = true;
+  work();
+  counting = false;
+  return allocations;
+}
+
+TEST(Allocations, AreSeenByThisTest) {
+  EXPECT_EQ(allocations_of([] { delete new int; }), 1);
+}
+
+TEST(Allocations, DoNotHappenInCodecCalls) {
+  std::vector<Format> formats = all_formats();
+  for (const char* name :
+       {"e4m3fn", "e2m1fn", "bfp8", "bfp9:65536", "mxfp4", "mxint8", "int4", "int12:40", "sign"}) {
+    formats.push_back(Format::parse(name));
+  }
+  std::vector<float> values(5000, 0.3f);
+  std::vector<float> out(values.size());
+  for (const Format format : formats) {
+    SCOPED_TRACE(format.to_string());
+    std::vector<std::byte> bytes(encoded_size(format, values.size()));
+    EXPECT_EQ(allocations_of([&] {
+                const codec::Codec codec = codec::codec_for(format);
+                const codec::ConstPlace place{bytes.data(), values.size(), 0};
+                for (const bool draws : {false, true}) {
+                  CastOptions cast;
+                  if (draws) cast.stochastic = RandomStream{};
+                  encode(values, format, bytes, cast);
+                  decode(bytes, format, out);
+                  codec.decode_add(place, values.size(), out.data());
+                  quantize(values, format, out, cast);
+                  if (format.block() == 0) continue;
+                  codec.round_on(values.data(), values.size(), 1.0f, cast, out.data());
+                }
+              }),
+              0);
+  }
+}
+
+}  // namespace
+}  // namespace cpdcomm::testing
