@@ -49,6 +49,11 @@ void largest(const Pass& pass) {
   benchmark::DoNotOptimize(codec::largest_bits(own(pass), pass.slice.count));
 }
 
+void words(const Pass& pass) {
+  codec::random_words({.first = pass.slice.first}, pass.slice.count,
+                      reinterpret_cast<std::uint32_t*>(out(pass)));
+}
+
 void encode(const Pass& pass) {
   pass.codec.encode(own(pass), pass.slice.count, cast_at(pass, 0), packed_out(pass));
 }
@@ -98,6 +103,7 @@ constexpr Kernel kMemory[] = {
     {"memcpy", false, false, copy},
     {"read", false, false, read},
     {"largest", false, false, largest},
+    {"random_words", false, false, words},
 };
 
 constexpr Kernel kCodec[] = {

@@ -30,6 +30,7 @@ kernels:
   memcpy              a copy of the FP32 values
   read                a pass that only reads them
   largest             the largest magnitude, which APS needs
+  random_words        the words of stochastic rounding alone, 4 bytes for a value
   encode              FP32 to packed bytes
   quantize            FP32 to FP32, decode(encode(x)) without the packing
   decode              packed bytes to FP32

@@ -1,6 +1,8 @@
 #pragma once
 
-#include <array>
+#include <hwy/aligned_allocator.h>
+
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -21,6 +23,21 @@ struct Slice {
 /// Part `index` of `parts` of so many values, cut where no cut changes a bit.
 Slice slice_of(std::size_t values, std::size_t alignment, int index, int parts);
 
+/// Memory that begins with a line of the caches, as that of tensors does.
+template <typename T>
+class Aligned {
+ public:
+  explicit Aligned(std::size_t size) : memory_(hwy::AllocateAligned<T>(size)), size_(size) {
+    std::fill_n(data(), size, T{});
+  }
+  T* data() const { return memory_.get(); }
+  std::span<T> all() const { return {data(), size_}; }
+
+ private:
+  hwy::AlignedFreeUniquePtr<T[]> memory_;
+  std::size_t size_;
+};
+
 /// The memory that all kernels work on, touched once, so that the same pages serve all of them.
 class Workload {
  public:
@@ -38,10 +55,10 @@ class Workload {
   void pack(const codec::Codec& codec, std::size_t values);
 
  private:
-  std::vector<float> own_;
-  std::vector<float> out_;
-  std::vector<std::byte> packed_out_;
-  std::array<std::vector<std::byte>, kParts> packed_;
+  Aligned<float> own_;
+  Aligned<float> out_;
+  Aligned<std::byte> packed_out_;
+  std::vector<Aligned<std::byte>> packed_;
   std::mutex packing_;
   Format packed_format_;
   std::size_t packed_values_ = 0;

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpdcomm/codec.hpp"
+
 // Arithmetic on whole arrays that sums need beside the casts. The floating-point environment is the
 // default.
 namespace cpdcomm::codec {
@@ -23,11 +25,15 @@ void scale(const float* in, std::size_t count, int shift, float* out);
 /// @return whether any value is not finite
 bool finish(float* values, std::size_t count, int shift, float divisor);
 
+/// The words of stochastic rounding of values `stream.first` and on.
+void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out);
+
 namespace plain {
 std::uint32_t largest_bits(const float* in, std::size_t count);
 void add(float* sum, const float* part, std::size_t count);
 void scale(const float* in, std::size_t count, int shift, float* out);
 bool finish(float* values, std::size_t count, int shift, float divisor);
+void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out);
 }  // namespace plain
 
 }  // namespace cpdcomm::codec

@@ -62,7 +62,7 @@ void check_scale(float scale, Format format) {
     fail(fmt::format("scale {} is not allowed: those of {} are powers of two", scale,
                      format.to_string()));
   }
-  if (format.kind() == Format::Kind::mx && scale < 0x1p-127f) {
+  if (format.kind() == Format::Kind::mx && bits < 0x00400000u) {
     fail(fmt::format("scale {} is not allowed: those of {} are 2^-127 to 2^127", scale,
                      format.to_string()));
   }
@@ -107,7 +107,7 @@ PanelLargest largest_of(const PanelWalk& panel, const float* in) {
 }
 
 PanelScales means_of(const PanelWalk& panel, const float* in) {
-  std::vector<numerics::MeanMagnitude> means(panel.blocks());
+  std::array<numerics::MeanMagnitude, Panels::kMostBlocks> means;
   panel.each_run([&](std::size_t block, std::size_t first, std::size_t count) {
     for (std::size_t i = first; i < first + count; ++i) means[block].add(in[i]);
   });

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "codec/float_environment.hpp"
 #include "codec/layout.hpp"
 #include "numerics/shared_exponent.hpp"
 
@@ -26,6 +27,7 @@ void describe_integers(std::int32_t most, int exponent, FormatInfo& about) {
 }  // namespace
 
 FormatInfo info(Format format) {
+  const codec::FloatEnvironment environment;  // FP32 subnormals are values like any other
   const codec::Layout layout(format);
   FormatInfo about{};
   about.bits = layout.bits;

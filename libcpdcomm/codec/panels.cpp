@@ -1,6 +1,7 @@
 #include "codec/panels.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cpdcomm/error.hpp"
 
@@ -27,11 +28,24 @@ std::vector<std::size_t> dimensions_of(const Geometry& geometry, std::size_t ran
   return dims;
 }
 
+std::size_t product(std::span<const std::size_t> shape) {
+  std::size_t values = 1;
+  for (const std::size_t size : shape) {
+    if (size != 0 && values > std::numeric_limits<std::size_t>::max() / size) {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("a shape of ({}) has more values than memory can hold",
+                              fmt::join(shape, ", ")));
+    }
+    values *= size;
+  }
+  return values;
+}
+
 }  // namespace
 
-Panels::Panels(std::span<const std::size_t> shape, const Geometry& geometry) {
+Panels::Panels(std::span<const std::size_t> shape, const Geometry& geometry)
+    : values_(product(shape)) {
   const std::vector<Dimension> all = cut(shape, geometry);
-  for (const std::size_t size : shape) values_ *= size;
   if (values_ == 0) return;
   dimensions_ = joined(all);
   choose_panels();
@@ -45,8 +59,7 @@ Panels::Panels(std::span<const std::size_t> shape, const Geometry& geometry) {
 std::vector<Panels::Dimension> Panels::cut(std::span<const std::size_t> shape,
                                            const Geometry& geometry) {
   if (geometry.kind() == Geometry::Kind::flat) {
-    std::size_t values = 1;
-    for (const std::size_t size : shape) values *= size;
+    const std::size_t values = product(shape);
     return {{values, std::clamp<std::size_t>(values, 1, geometry.size()), 1}};
   }
   const std::vector<std::size_t> dims = dimensions_of(geometry, shape.size());

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "codec/checks.hpp"
 #include "codec/codec.hpp"
@@ -12,6 +13,12 @@ namespace cpdcomm {
 namespace {
 
 void check_bytes(const codec::Codec& codec, std::size_t count, std::size_t bytes) {
+  // No memory holds more, and sizes of fewer cannot overflow.
+  constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max() / 16;
+  if (count > kMost) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} values are more than memory can hold", count));
+  }
   const std::size_t needed = codec.encoded_size(count);
   if (bytes == needed) return;
   throw Error(ErrorCode::invalid_argument,

@@ -18,13 +18,14 @@ CPDCOMM_HOST_DEVICE inline Magnitude magnitude_of(std::uint32_t absolute_bits) {
   return {mantissa << up, -126 - up};
 }
 
-// A rounding takes a significand of 24 bits and how many of its bits to drop, 0 or more, and gives
-// the integer that is left: integer arithmetic only, so that no mode of the caller's reaches it.
+// A rounding takes a significand of at most 29 bits (24 of FP32, more of an exact sum; the
+// stochastic one 32) and how many of its bits to drop, 0 or more, and gives the integer that is
+// left: integer arithmetic only, so that no mode of the caller's reaches it.
 
 /// To the nearest, ties to the even integer.
 struct NearestEven {
   CPDCOMM_HOST_DEVICE std::uint32_t operator()(std::uint32_t significand, int drop) const {
-    if (drop > 25) return 0;  // less than half
+    if (drop > 30) return 0;  // less than half
     const std::uint32_t kept = significand >> drop;
     const std::uint32_t rest = significand & ((1u << drop) - 1u);
     return kept + (2u * rest + (kept & 1u) > (1u << drop) ? 1u : 0u);

@@ -94,6 +94,13 @@ std::vector<Format> formats_under_test() {
   return formats;
 }
 
+/// All but the plain one, which they are held against.
+std::vector<std::string> vector_targets() {
+  std::vector<std::string> all = codec::targets();
+  all.pop_back();
+  return all;
+}
+
 class Targets : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override { codec::use_target(GetParam()); }
@@ -248,6 +255,45 @@ TEST_P(Targets, DoAlikeWithMoreThanTheCachesHold) {
 }
 #endif
 
+TEST_P(Targets, AddScaleAndFinishAlike) {
+  Random random(12);
+  for (int repetition = 0; repetition < 300; ++repetition) {
+    const std::size_t count = random.below(100);
+    std::vector<float> values(count);
+    std::vector<float> more(count);
+    for (float& x : values) x = any_value(random, 110);
+    for (float& x : more) x = any_value(random, 110);
+    const int shift = static_cast<int>(random.below(repetition % 2 == 0 ? 40 : 600)) - 20;
+    const float divisor = repetition % 3 == 0 ? 1.0f : static_cast<float>(1 + random.below(9));
+
+    std::vector<float> got = values;
+    std::vector<float> wanted = values;
+    codec::add(got.data(), more.data(), count);
+    codec::plain::add(wanted.data(), more.data(), count);
+    EXPECT_TRUE(same_bits(with_one_nan(got), with_one_nan(wanted)));
+    codec::scale(values.data(), count, shift, got.data());
+    codec::plain::scale(values.data(), count, shift, wanted.data());
+    EXPECT_TRUE(same_bits(with_one_nan(got), with_one_nan(wanted))) << shift;
+    got = wanted = values;
+    EXPECT_EQ(codec::finish(got.data(), count, -shift, divisor),
+              codec::plain::finish(wanted.data(), count, -shift, divisor));
+    EXPECT_TRUE(same_bits(got, wanted)) << shift << " " << divisor;
+  }
+}
+
+TEST_P(Targets, DrawTheSameWords) {
+  Random random(13);
+  for (std::size_t count = 0; count < 3000; count += 1 + random.below(300)) {
+    RandomStream stream{random(), random(), 9, random(), random(), random()};
+    if (count % 2 == 0) stream.first += 0x3fffffff0;  // the counter's lower half passes its end
+    std::vector<std::uint32_t> words(count);
+    std::vector<std::uint32_t> wanted(count);
+    codec::random_words(stream, count, words.data());
+    codec::plain::random_words(stream, count, wanted.data());
+    EXPECT_EQ(words, wanted) << count << " from " << stream.first;
+  }
+}
+
 TEST_P(Targets, FindTheLargest) {
   Random random(10);
   for (std::size_t count = 0; count < 200; ++count) {
@@ -258,8 +304,12 @@ TEST_P(Targets, FindTheLargest) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, Targets, ::testing::ValuesIn(codec::targets()),
+INSTANTIATE_TEST_SUITE_P(Of, Targets, ::testing::ValuesIn(vector_targets()),
                          [](const auto& test) { return test.param; });
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Targets);
+
+TEST(TargetNames, EndWithPlain) { EXPECT_EQ(codec::targets().back(), "plain"); }
 
 TEST(TargetNames, OfAnotherNameAreRefused) { EXPECT_THROW(codec::use_target("avx1024"), Error); }
 

@@ -1,4 +1,5 @@
 #include "numerics/cast.hpp"
+#include "numerics/exact.hpp"
 
 #include <gtest/gtest.h>
 
@@ -164,6 +165,14 @@ TEST(KnownCasts, WithoutMantissaTiesGoAwayFromZero) {
   EXPECT_EQ(cast(0.125f), 0.0f);
   EXPECT_EQ(cast(12.0f), HUGE_VALF);
   EXPECT_EQ(numerics::cast_value(1e30f, 0, e3m0, true), 8.0f);
+}
+
+TEST(Exact, NarrowsTheWidestSums) {
+  for (int drop = 20; drop <= 28; ++drop) {
+    EXPECT_EQ(numerics::narrow_sum(1 << drop, drop), 1) << drop;
+    EXPECT_EQ(numerics::narrow_sum(-(3 << (drop - 2)), drop), -1) << drop;
+    EXPECT_EQ(numerics::narrow_sum(1 << (drop - 1), drop), 0) << drop;  // a tie: to the even
+  }
 }
 
 }  // namespace

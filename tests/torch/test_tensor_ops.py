@@ -440,6 +440,14 @@ def test_scales_that_do_not_fit():
     x = torch.ones(3, 4)
     with pytest.raises(ValueError, match="3 is not allowed.*powers of two"):
         cpdcomm.quantize(x, "bfp8", scale=3.0)
+    for count in 12, 100_000:
+        with pytest.raises(ValueError, match="3 scales"):
+            cpdcomm.quantize(
+                torch.linspace(-1, 1, count),
+                "int8",
+                geometry=Geometry.tensor(),
+                scale=torch.tensor([0.5, 0.25, 0.125]),
+            )
     with pytest.raises(ValueError, match="2 scales.*3 blocks"):
         cpdcomm.quantize(x, "int8", geometry=Geometry.axes(0), scale=torch.ones(2))
     with pytest.raises(ValueError, match="no values"):
@@ -466,3 +474,32 @@ def test_a_caller_that_flushes_subnormals_changes_nothing(fmt, geometry):
     finally:
         torch.set_flush_denormal(False)
     assert torch.equal(got, integers) and integers.any()
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this CPU cannot flush subnormals")
+def test_what_a_caller_that_flushes_subnormals_says_of_scales_and_formats():
+    zeros = torch.zeros(4)
+    tensor = Geometry.tensor()
+    smallest = cpdcomm.finfo("bf16").smallest
+    torch.set_flush_denormal(True)
+    try:
+        assert torch.equal(
+            cpdcomm.quantize(zeros, "mxfp4", geometry=tensor, scale=2.0**-127), zeros
+        )
+        with pytest.raises(ValueError, match="2\\^-127"):
+            cpdcomm.quantize(zeros, "mxfp4", geometry=tensor, scale=2.0**-128)
+        assert cpdcomm.finfo("bf16").smallest == smallest > 0
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_geometries_of_other_types_are_refused():
+    for make in (
+        lambda: Geometry.flat(1.5),
+        lambda: Geometry.axes(1.5),
+        lambda: Geometry.tiles("8"),
+    ):
+        with pytest.raises(TypeError, match="is an int"):
+            make()
+    with pytest.raises(ValueError, match="2\\*\\*62"):
+        Geometry.flat(1 << 70)

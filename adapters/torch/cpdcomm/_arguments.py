@@ -56,4 +56,5 @@ def geometry_of(geometry: Geometry | None) -> tuple[str | None, tuple[int, ...]]
 def scale_of(scale: float | Tensor | None) -> Tensor | None:
     if scale is None or isinstance(scale, Tensor):
         return scale
-    return torch.tensor(float(scale), dtype=torch.float32, device="cpu")
+    # Narrowed to float32 where no flush-to-zero mode of the caller's reaches it.
+    return torch.tensor(float(scale), dtype=torch.float64, device="cpu")

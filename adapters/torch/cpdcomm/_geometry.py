@@ -26,6 +26,7 @@ class Geometry:
         Raises:
             ValueError: less than 1.
         """
+        _check_integers("the block", block)
         if block < 1:
             raise InvalidArgumentError(f"the block of a flat geometry is {block}: at least 1")
         return cls("flat", (block,))
@@ -38,6 +39,7 @@ class Geometry:
     @classmethod
     def axes(cls, *axes: int) -> Geometry:
         """One block per index of the given axes: ``axes(0)`` a sample, ``axes(1)`` a channel."""
+        _check_integers("an axis", *axes)
         return cls("axes", axes)
 
     @classmethod
@@ -52,8 +54,18 @@ class Geometry:
         Raises:
             ValueError: less than 1, or not two dimensions.
         """
+        _check_integers("the side of a tile", size)
         if size < 1:
             raise InvalidArgumentError(f"the side of a tile is {size}: at least 1")
         if len(dims) != 2:
             raise InvalidArgumentError(f"dims is {dims}: a tile has 2 dimensions")
+        _check_integers("a dimension", *dims)
         return cls("tiles", (size, *dims))
+
+
+def _check_integers(what: str, *numbers: object) -> None:
+    for number in numbers:
+        if not isinstance(number, int):
+            raise TypeError(f"{what} is an int, not {type(number).__name__}")
+        if not -(1 << 62) < number < 1 << 62:
+            raise InvalidArgumentError(f"{what} is {number}: less than 2**62 is allowed")

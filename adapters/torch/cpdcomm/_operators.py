@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from . import _C
+from .errors import InvalidArgumentError
 
 
 def _operator(name: str):
@@ -58,12 +59,21 @@ def _(x, exp, man, saturate=False):
 
 @torch.library.register_fake("cpdcomm::block_scales")
 def _(x, format, geometry=None, numbers=()):
+    block = _C.blocks(format)[0]
+    if block == 0:
+        raise InvalidArgumentError(f"{format} casts each value by itself and has no scales")
     if geometry is None:
-        geometry, numbers = "flat", (_C.blocks(format)[0],)
+        geometry, numbers = "flat", (block,)
     return x.new_empty(_block_count(x, geometry, numbers), dtype=torch.float32)
 
 
 def _block_count(x, geometry, numbers):
+    dims = {"axes": numbers, "tiles": numbers[1:]}.get(geometry, ())
+    for dim in dims:
+        if not -x.dim() <= dim < x.dim():
+            raise InvalidArgumentError(
+                f"the geometry names dimension {dim}; the tensor has {x.dim()}"
+            )
     if x.numel() == 0:
         return 0
     if geometry == "flat":

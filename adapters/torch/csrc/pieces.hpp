@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cfenv>
 #include <span>
 
 // Long tensors in pieces for torch's intra-op threads, half types in tiles of FP32.
@@ -25,12 +26,29 @@ void in_pieces(std::size_t count, std::size_t unit, F&& work) {
                    });
 }
 
+/// The default floating-point environment while it lives: conversions to and from half types round
+/// as the caller's mode says.
+class DefaultEnvironment {
+ public:
+  DefaultEnvironment() {
+    std::fegetenv(&callers_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~DefaultEnvironment() { std::fesetenv(&callers_); }
+  DefaultEnvironment(const DefaultEnvironment&) = delete;
+  DefaultEnvironment& operator=(const DefaultEnvironment&) = delete;
+
+ private:
+  std::fenv_t callers_;
+};
+
 /// Calls work(first, values) with values first to last - 1 of `in` as FP32: where they lie, or a
 /// tile at a time, of a multiple of `unit` values (a block's at most), which `work` may write to.
 template <typename T, typename F>
 void in_tiles(const T* in, std::size_t first, std::size_t last, std::size_t unit, F&& work) {
   constexpr std::size_t kLargestBlock = 65536;
   constexpr std::size_t kTile = 4096;
+  const DefaultEnvironment environment;
   std::array<float, kLargestBlock> tile;
   const std::size_t step = std::max(unit, kTile / unit * unit);
   for (; first < last; first += step) {

@@ -176,7 +176,9 @@ std::uint32_t scale_bits_of_pieces(std::span<const float> values, Format format)
 bool round_one_block(const Blocked& in, const Cast& cast, std::span<const float> scales,
                      float* out) {
   const bool is_sum = cast.format.kind() == Format::Kind::sign && scales.empty();
-  if (cast.format.is_float() || is_sum || in.values.size() <= kGrain) return false;
+  if (cast.format.is_float() || is_sum || in.values.size() <= kGrain || scales.size() > 1) {
+    return false;
+  }
   if (block_count(in.shape, in.geometry) != 1) return false;
   const std::uint32_t derived = scale_bits_of_pieces(in.values, cast.format);
   constexpr std::uint32_t kInfinity = 0x7f800000u;
@@ -202,9 +204,14 @@ std::span<const float> scales_of(const at::Tensor& scales) {
   return {scales.const_data_ptr<float>(), count_of(scales)};
 }
 
-/// The given scales as contiguous float32; no values where there are none.
+/// The given scales as contiguous float32, one that was a Python number among them; no values where
+/// there are none.
 at::Tensor given_scales(const OptionalTensor& scale) {
   if (!scale) return at::empty({0}, at::kFloat);
+  if (scale->scalar_type() == at::kDouble && scale->dim() == 0) {
+    const DefaultEnvironment environment;
+    return at::full({1}, static_cast<float>(*scale->const_data_ptr<double>()), at::kFloat);
+  }
   check_float(*scale, "scale");
   if (scale->numel() == 0) {
     throw Error(ErrorCode::invalid_argument, "scale has no values; one or one per block is taken");

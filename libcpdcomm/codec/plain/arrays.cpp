@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "numerics/cast.hpp"
+#include "numerics/random_word.hpp"
 #include "numerics/shared_exponent.hpp"
 
 namespace cpdcomm::codec::plain {
@@ -35,6 +36,10 @@ bool finish(float* values, std::size_t count, int shift, float divisor) {
     values[i] = std::isnan(value) ? numerics::float_of(numerics::kQuietNan) : value;
   }
   return largest_bits(values, count) >= numerics::kInfinity;
+}
+
+void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out) {
+  for (std::size_t i = 0; i < count; ++i) out[i] = numerics::random_word(stream, i);
 }
 
 }  // namespace cpdcomm::codec::plain

@@ -9,6 +9,7 @@
 #include <hwy/highway.h>
 
 #include "codec/simd/largest-inl.hpp"
+#include "codec/simd/random-inl.hpp"
 #include "numerics/shared_exponent.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -25,6 +26,9 @@ void scale(const float* in, std::size_t count, int shift, float* out) {
 }
 bool finish(float* values, std::size_t count, int shift, float divisor) {
   return plain::finish(values, count, shift, divisor);
+}
+void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out) {
+  plain::random_words(stream, count, out);
 }
 
 #else
@@ -81,6 +85,15 @@ bool finish(float* values, std::size_t count, int shift, float divisor) {
   return rest || largest_lane(largest) >= numerics::kInfinity;
 }
 
+void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out) {
+  Buffer<std::uint32_t> room;
+  for (std::size_t first = 0; first < count; first += kTile) {
+    const std::size_t size = std::min(kTile, count - first);
+    const std::uint32_t* const words = fill_words(stream, stream.first + first, size, room.at);
+    std::copy_n(words, size, out + first);
+  }
+}
+
 #endif
 
 }  // namespace cpdcomm::codec::simd::HWY_NAMESPACE
@@ -93,6 +106,7 @@ HWY_EXPORT(largest_bits);
 HWY_EXPORT(add);
 HWY_EXPORT(scale);
 HWY_EXPORT(finish);
+HWY_EXPORT(random_words);
 }  // namespace simd
 
 std::uint32_t largest_bits(const float* in, std::size_t count) {
@@ -110,6 +124,10 @@ void scale(const float* in, std::size_t count, int shift, float* out) {
 bool finish(float* values, std::size_t count, int shift, float divisor) {
   using namespace simd;
   return HWY_DYNAMIC_DISPATCH(finish)(values, count, shift, divisor);
+}
+void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out) {
+  using namespace simd;
+  HWY_DYNAMIC_DISPATCH(random_words)(stream, count, out);
 }
 
 }  // namespace cpdcomm::codec

@@ -1,31 +1,21 @@
-// The formats with blocks, for every instruction set.
-#include "codec/simd/targets.hpp"
+// The kernels of the formats with blocks, per target, of any family of steps-inl.hpp.
+#if defined(CPDCOMM_CODEC_SIMD_BLOCKS_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef CPDCOMM_CODEC_SIMD_BLOCKS_INL_HPP
+#undef CPDCOMM_CODEC_SIMD_BLOCKS_INL_HPP
+#else
+#define CPDCOMM_CODEC_SIMD_BLOCKS_INL_HPP
+#endif
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "codec/simd/blocks.cpp"
 #include <hwy/cache_control.h>
-#include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-
-#include <cmath>
 
 #include "codec/kernels.hpp"
 #include "codec/simd/steps-inl.hpp"
 #include "codec/simd/tiles-inl.hpp"
 
+#if !CPDCOMM_PLAIN_TARGET
 HWY_BEFORE_NAMESPACE();
 namespace cpdcomm::codec::simd::HWY_NAMESPACE {
-
-#if CPDCOMM_PLAIN_TARGET
-
-const Kernels& block_float_kernels() { return plain::kBlockFloat; }
-const Kernels& microscaling_kernels() { return plain::kMicroscaling; }
-const Kernels& linear_kernels() { return plain::kLinear; }
-const Kernels& sign_kernels() { return plain::kSign; }
-
-#else
-
-namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// Whether runs end with their vectors.
@@ -33,7 +23,9 @@ HWY_INLINE bool is_whole(std::size_t block, std::size_t count) {
   return block % hn::Lanes(F()) == 0 && count % hn::Lanes(F()) == 0;
 }
 
-bool is_nan(float step) { return (numerics::bits_of(step) & 0x7fffffffu) >= numerics::kInfinity; }
+HWY_INLINE bool is_nan(float step) {
+  return (numerics::bits_of(step) & 0x7fffffffu) >= numerics::kInfinity;
+}
 
 /// Calls `work(first, size)` for tiles that hold whole blocks, or lie in one.
 /// @param offset  where in a block the first value lies
@@ -107,9 +99,11 @@ HWY_INLINE void round_run(const Family& family, bool nan, const float* values,
   }
 }
 
+/// The random words of a tile, where the family draws any.
+template <typename Family>
 HWY_INLINE const std::uint32_t* words_of(const CastOptions& options, std::size_t first,
                                          std::size_t count, std::uint32_t* room) {
-  if (!options.stochastic) return room;
+  if (!Family::kDraws) return room;
   return fill_words(*options.stochastic, options.stochastic->first + first, count, room);
 }
 
@@ -145,7 +139,7 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
     Buffer<Code> codes;
     for_tiles(count, block, 0, [&](std::size_t first, std::size_t size) HWY_ATTR {
       const float* values = padded(in + first, size, count - first, is_whole(block, size), room.at);
-      const std::uint32_t* words = words_of(options, first, size, word_room.at);
+      const std::uint32_t* words = words_of<Family>(options, first, size, word_room.at);
       const bool begins = first % block == 0;  // else a large block goes on
       for (std::size_t i = 0; i < size; i += block) {
         if (i != 0 || begins) {
@@ -206,7 +200,7 @@ void round(const Layout& layout, const float* in, std::size_t count, const CastO
   Buffer<std::uint32_t> word_room;
   for_tiles(count, block, 0, [&](std::size_t first, std::size_t size) HWY_ATTR {
     const float* values = padded(in + first, size, count - first, is_whole(block, size), room.at);
-    const std::uint32_t* words = words_of(options, first, size, word_room.at);
+    const std::uint32_t* words = words_of<Family>(options, first, size, word_room.at);
     const bool begins = first % block == 0;
     put_tile<Overwrite>(size, out + first, is_whole(block, size), streamed, rounded.at,
                         [&](Overwrite, float* to) HWY_ATTR {
@@ -235,7 +229,7 @@ void round_on(const Layout& layout, const float* in, std::size_t count, float st
   for (std::size_t first = 0; first < count; first += kTile) {
     const std::size_t size = std::min(kTile, count - first);
     const float* values = padded(in + first, size, count - first, true, room.at);
-    const std::uint32_t* words = words_of(options, first, size, word_room.at);
+    const std::uint32_t* words = words_of<Family>(options, first, size, word_room.at);
     round_run(family, is_nan(step), values, words, size, rounded.at);
     Overwrite::put(rounded.at, size, out + first);
   }
@@ -270,50 +264,8 @@ constexpr Kernels kKernels{encode_either<Family>, decode<Family<NearestEven>, Ov
                            decode<Family<NearestEven>, Accumulate>, round_either<Family>,
                            round_on_either<Family>};
 
-/// The elements of mx are floats or integers.
-template <auto kFloats, auto kIntegers>
-struct ByElement;
-template <typename... Arguments, void (*kFloats)(const Layout&, Arguments...),
-          void (*kIntegers)(const Layout&, Arguments...)>
-struct ByElement<kFloats, kIntegers> {
-  static void call(const Layout& layout, Arguments... arguments) {
-    (layout.format.exp_bits() == 0 ? kIntegers : kFloats)(layout, arguments...);
-  }
-};
-
-template <auto kMember>
-constexpr auto kByElement =
-    ByElement<kKernels<MicroscaledFloats>.*kMember, kKernels<MicroscaledIntegers>.*kMember>::call;
-
-}  // namespace
-
-const Kernels& block_float_kernels() { return kKernels<SharedExponentIntegers>; }
-const Kernels& microscaling_kernels() {
-  static constexpr Kernels kernels{kByElement<&Kernels::encode>, kByElement<&Kernels::decode>,
-                                   kByElement<&Kernels::decode_add>, kByElement<&Kernels::round>,
-                                   kByElement<&Kernels::round_on>};
-  return kernels;
-}
-const Kernels& linear_kernels() { return kKernels<LinearIntegers>; }
-const Kernels& sign_kernels() { return kKernels<Signs>; }
-
-#endif
-
 }  // namespace cpdcomm::codec::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#endif
 
-#if HWY_ONCE
-namespace cpdcomm::codec::simd {
-
-HWY_EXPORT(block_float_kernels);
-HWY_EXPORT(microscaling_kernels);
-HWY_EXPORT(linear_kernels);
-HWY_EXPORT(sign_kernels);
-
-const Kernels& block_float_kernels() { return HWY_DYNAMIC_DISPATCH(block_float_kernels)(); }
-const Kernels& microscaling_kernels() { return HWY_DYNAMIC_DISPATCH(microscaling_kernels)(); }
-const Kernels& linear_kernels() { return HWY_DYNAMIC_DISPATCH(linear_kernels)(); }
-const Kernels& sign_kernels() { return HWY_DYNAMIC_DISPATCH(sign_kernels)(); }
-
-}  // namespace cpdcomm::codec::simd
 #endif
