@@ -15,7 +15,7 @@ import cpdcomm
 FN = {"e4m3fn": 8, "e3m2fn": 4, "e2m3fn": 2, "e2m1fn": 2}  # the exponent of the largest value
 MX = ["mxfp8e4m3", "mxfp8e5m2", "mxfp6e3m2", "mxfp6e2m3", "mxfp4", "mxint8"]
 BLOCKS = ["bfp8", "bfp4:16", *MX, "int8", "int4:32", "sign"]
-SIZES = [5000, 0, 77, 513]
+SIZES = [0, 1, 77, 513, 5000, 70_001]
 NAN = 0x7FC00000
 
 
@@ -32,13 +32,36 @@ def cast(x, name):
     return cpdcomm.quantize(torch.from_numpy(x), name).numpy()
 
 
-def expected(arrays, name):
-    """`direct` and `wide`: casts summed from +0 in rank order, and cast once more."""
-    scale = power_of_two(arrays, name)
+def ring_cuts(count, name, ranks):
+    """Where a ring's chunks of a tensor end: equal shares of its bytes, cut at whole blocks."""
+    run = max(8, parse(name).block)
+    size, run_size = (cpdcomm.encode(torch.zeros(n), name).numel() for n in (count, run))
+    inside = [size * c // ranks // run_size * run for c in range(ranks)]
+    return [*(min(index, count) for index in inside), count]
+
+
+def by_rank(arrays, name):
+    """`direct`: casts summed from +0 in rank order, and cast once more."""
     total = np.zeros_like(arrays[0])
     for array in arrays:
-        total = total + cast(array * scale, name)
-    return cast(total, name) / scale
+        total = total + cast(array, name)
+    return cast(total, name)
+
+
+def by_hops(arrays, name):
+    """`ring`: a partial sum is cast at every hop, and meets a part that is not."""
+    total = np.zeros_like(arrays[0])
+    cuts = ring_cuts(total.size, name, len(arrays))
+    for first, (begin, end) in enumerate(itertools.pairwise(cuts)):
+        chunk = slice(begin, end)
+        held = total[chunk] + arrays[first][chunk]
+        for array in np.roll(arrays, -first, axis=0)[1:]:
+            held = cast(held, name) + array[chunk]
+        total[chunk] = cast(held, name)
+    return total
+
+
+EXPECTED = {"direct": by_rank, "ring": by_hops}
 
 
 def error_of(x, exact):
@@ -46,32 +69,31 @@ def error_of(x, exact):
 
 
 @check
-def the_sum_of_casts(ranks):
-    parts = noise(ranks, *SIZES)
-    for name in (*FN, *BLOCKS):
-        got = tensors(parts[ranks.rank][0])
-        report = ranks.all_reduce(got, wire=name, algorithm="direct")
-        assert list(report.non_finite) == [False] * len(SIZES)
-        ranks.agree([g.numpy() for g in got])
-        for t, g in enumerate(got):
-            want = expected([part[0][t] for part in parts], name)
-            same_bits(g.numpy(), want, f"{name} tensor {t}")
+def the_bits_of_whole_tensors_casts(ranks):
+    for name, algorithm, count in itertools.product((*FN, *BLOCKS), ALGORITHMS, SIZES):
+        parts = [part[0][0] for part in noise(ranks, count)]
+        (got,) = tensors([parts[ranks.rank]])
+        report = ranks.all_reduce(got, wire=name, algorithm=algorithm)
+        assert list(report.non_finite) == [False]
+        ranks.agree([got.numpy()])
+        scale = power_of_two(parts, name)
+        want = EXPECTED[algorithm]([part * scale for part in parts], name) / scale
+        same_bits(got.numpy(), want, f"{name} {algorithm} {count}")
 
 
 @check
 def near_the_exact_sum(ranks):
     """Within what as many casts of the exact sum as a ring makes would lose."""
-    parts = noise(ranks, *SIZES)
+    count = 5000
+    parts = [part[0][0] for part in noise(ranks, count)]
+    exact = sum(part.astype(np.float64) for part in parts)
     for name, algorithm in itertools.product((*FN, *BLOCKS), ALGORITHMS):
-        got = tensors(parts[ranks.rank][0])
+        (got,) = tensors([parts[ranks.rank]])
         ranks.all_reduce(got, wire=name, algorithm=algorithm)
-        ranks.agree([g.numpy() for g in got])
-        for t, g in enumerate(got):
-            exact = sum(part[0][t].astype(np.float64) for part in parts)
-            scale = power_of_two([part[0][t] for part in parts], name)
-            once = cast((exact * scale).astype(np.float32), name) / scale
-            what = f"{name} {algorithm} tensor {t}"
-            assert error_of(g.numpy(), exact) <= (ranks.size + 1) * error_of(once, exact), what
+        scale = power_of_two(parts, name)
+        once = cast((exact * scale).astype(np.float32), name) / scale
+        limit = (ranks.size + 1) * error_of(once, exact)
+        assert error_of(got.numpy(), exact) <= limit, f"{name} {algorithm}"
 
 
 @check
