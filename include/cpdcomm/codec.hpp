@@ -57,8 +57,8 @@ struct Piece {
 /// Writes a piece's part of encode(), the bytes of its codes and the scales of its blocks.
 /// @param bytes    of the whole, exactly encoded_size(format, piece.of)
 /// @param options  their stochastic stream begins at the piece's first value
-/// @throws Error invalid_argument as encode(), and unless the piece begins at a multiple of 8 and of
-///         the block, and ends at such a multiple or at the end
+/// @throws Error invalid_argument as encode(), and unless the piece begins at a multiple of 8 and
+///         of the block, and ends at such a multiple or at the end
 CPDCOMM_API void encode_piece(std::span<const float> values, Piece piece, Format format,
                               std::span<std::byte> bytes, CastOptions options = {});
 
