@@ -42,6 +42,9 @@ HWY_INLINE void for_tiles(std::size_t count, std::size_t block, std::size_t offs
   }
 }
 
+// The kernels below work on a copy of the family for each tile: what is stored through pointers to
+// bytes could change one in memory, but not one in registers.
+
 /// The codes of a run, up to a multiple of 8 of them; loops run on to the end of their vector.
 template <typename Family, typename Code>
 HWY_INLINE void cast_run(const Family& family, bool nan, const float* values,
@@ -131,7 +134,7 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
   const bool streamed = is_streamed(layout.code_bytes(count));
   std::byte* stored = place.scales(layout);
   const std::size_t block = layout.block;
-  Family family(layout);
+  const Family family(layout);
   float step = 0;
   with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
     Buffer<float> room;
@@ -141,15 +144,17 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
       const float* values = padded(in + first, size, count - first, is_whole(block, size), room.at);
       const std::uint32_t* words = words_of<Family>(options, first, size, word_room.at);
       const bool begins = first % block == 0;  // else a large block goes on
+      Family used = family;
+      if (!begins && !is_nan(step)) used.encode_on(step);
       for (std::size_t i = 0; i < size; i += block) {
         if (i != 0 || begins) {
           const Stored scale =
               derive<Family>(layout, in + first + i, std::min(block, count - first - i), step);
           std::memcpy(stored, &scale, sizeof scale);
           stored += sizeof scale;
-          if (!is_nan(step)) family.encode_on(step);
+          if (!is_nan(step)) used.encode_on(step);
         }
-        cast_run(family, is_nan(step), values + i, words + i, std::min(block, size - i),
+        cast_run(used, is_nan(step), values + i, words + i, std::min(block, size - i),
                  codes.at + i);
       }
       write_codes(codes.at, size, layout.bits, out + layout.code_bytes(first), streamed);
@@ -165,7 +170,7 @@ void decode(const Layout& layout, ConstPlace place, std::size_t count, float* ou
   const std::byte* const stored = place.bytes + layout.code_bytes(place.of);
   const std::size_t block = layout.block;
   const bool streamed = !Put::kAdds && is_streamed(count * sizeof(float));
-  Family family(layout);
+  const Family family(layout);
   with_code_type(layout.bits, [&]<typename Code>(Code*) HWY_ATTR {
     Buffer<Code> codes;
     Buffer<float> room;
@@ -174,12 +179,13 @@ void decode(const Layout& layout, ConstPlace place, std::size_t count, float* ou
       const std::byte* at = stored + (place.first + first) / block * sizeof(Stored);
       put_tile<Put>(size, out + first, is_whole(block, size), streamed, room.at,
                     [&]<typename To>(To, float* to) HWY_ATTR {
+                      Family used = family;
                       for (std::size_t i = 0; i < size; i += block, at += sizeof(Stored)) {
                         Stored scale;
                         std::memcpy(&scale, at, sizeof scale);
                         const float step = Family::step(layout, scale);
-                        if (!is_nan(step)) family.decode_on(step);
-                        value_run<To>(family, is_nan(step), codes.at + i, std::min(block, size - i),
+                        if (!is_nan(step)) used.decode_on(step);
+                        value_run<To>(used, is_nan(step), codes.at + i, std::min(block, size - i),
                                       to + i);
                       }
                     });
@@ -193,7 +199,7 @@ void round(const Layout& layout, const float* in, std::size_t count, const CastO
            float* out) {
   const std::size_t block = layout.block;
   const bool streamed = is_streamed(count * sizeof(float)) && out != in;
-  Family family(layout);
+  const Family family(layout);
   float step = 0;
   Buffer<float> room;
   Buffer<float> rounded;
@@ -202,18 +208,19 @@ void round(const Layout& layout, const float* in, std::size_t count, const CastO
     const float* values = padded(in + first, size, count - first, is_whole(block, size), room.at);
     const std::uint32_t* words = words_of<Family>(options, first, size, word_room.at);
     const bool begins = first % block == 0;
-    put_tile<Overwrite>(size, out + first, is_whole(block, size), streamed, rounded.at,
-                        [&](Overwrite, float* to) HWY_ATTR {
-                          for (std::size_t i = 0; i < size; i += block) {
-                            if (i != 0 || begins) {
-                              derive<Family>(layout, in + first + i,
-                                             std::min(block, count - first - i), step);
-                              on(family, step);
-                            }
-                            round_run(family, is_nan(step), values + i, words + i,
-                                      std::min(block, size - i), to + i);
-                          }
-                        });
+    put_tile<Overwrite>(
+        size, out + first, is_whole(block, size), streamed, rounded.at,
+        [&](Overwrite, float* to) HWY_ATTR {
+          Family used = family;
+          if (!begins) on(used, step);
+          for (std::size_t i = 0; i < size; i += block) {
+            if (i != 0 || begins) {
+              derive<Family>(layout, in + first + i, std::min(block, count - first - i), step);
+              on(used, step);
+            }
+            round_run(used, is_nan(step), values + i, words + i, std::min(block, size - i), to + i);
+          }
+        });
   });
   if (streamed) hwy::FlushStream();
 }
