@@ -47,7 +47,7 @@ examples:
   codec_perf --out codec.json                           all, for perf/plot_codec.py
 
 Options that start with --benchmark_ go on to Google Benchmark, --benchmark_filter=REGEX among
-them. The defaults take about 30 minutes; take a machine that does nothing else.)";
+them. The defaults take about 10 minutes; take a machine that does nothing else.)";
 
 struct Options {
   std::vector<std::string> formats{"e4m3", "e5m2",      "e3m0",  "e2m1fn", "bf16", "fp16",
