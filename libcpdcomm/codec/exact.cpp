@@ -50,13 +50,8 @@ Exact::Exact(Format format, std::uint32_t world) : layout_(format), world_(world
 
 int Exact::bits(std::uint32_t parts) const { return layout_.bits + numerics::sum_growth(parts); }
 
-std::size_t Exact::packed_size(std::size_t count, int width) const {
-  const auto bits = static_cast<std::size_t>(width);
-  return count / 8 * bits + (count % 8 * bits + 7) / 8;
-}
-
 std::size_t Exact::size(std::size_t count, std::uint32_t parts) const {
-  return packed_size(count, bits(parts));
+  return packed_bytes(count, bits(parts));
 }
 
 void Exact::scales(const float* in, std::size_t count, std::uint32_t* words) const {
@@ -130,7 +125,7 @@ void Exact::narrow(const std::int32_t* sums, std::uint32_t parts, std::size_t co
 
 void Exact::decode_on(const std::byte* in, int width, int up, std::size_t count,
                       const std::uint32_t* words, float* out) const {
-  Integers from(in, packed_size(count, width), width);
+  Integers from(in, packed_bytes(count, width), width);
   for (std::size_t first = 0; first < count; first += layout_.block) {
     const double on = std::ldexp(static_cast<double>(step(*words++)), up);
     const std::size_t last = std::min(first + layout_.block, count);

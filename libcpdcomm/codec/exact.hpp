@@ -72,7 +72,6 @@ class Exact {
   /// Decodes integers of `width` bits on the blocks' steps times 2^up.
   void decode_on(const std::byte* in, int width, int up, std::size_t count,
                  const std::uint32_t* words, float* out) const;
-  std::size_t packed_size(std::size_t count, int width) const;
 
   Layout layout_;
   std::uint32_t world_;

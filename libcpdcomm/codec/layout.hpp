@@ -9,6 +9,13 @@
 
 namespace cpdcomm::codec {
 
+/// Bytes of `count` codes of `bits` bits, one after the other.
+constexpr std::size_t packed_bytes(std::size_t count, int bits) {
+  // Whole bytes first: count * bits would overflow for counts near 2^59.
+  const auto width = static_cast<std::size_t>(bits);
+  return count / 8 * width + (count % 8 * width + 7) / 8;
+}
+
 /// What the kernels need of a format, worked out once.
 struct Layout {
   explicit Layout(Format of);
@@ -23,11 +30,7 @@ struct Layout {
   /// Of mx: exponent of the largest binade of the elements.
   int mx_emax() const { return format.exp_bits() == 0 ? 0 : floats.emax; }
   /// Bytes of the codes of `count` values.
-  std::size_t code_bytes(std::size_t count) const {
-    // Whole bytes first: count * bits would overflow for counts near 2^59.
-    const auto width = static_cast<std::size_t>(bits);
-    return count / 8 * width + (count % 8 * width + 7) / 8;
-  }
+  std::size_t code_bytes(std::size_t count) const { return packed_bytes(count, bits); }
   std::size_t blocks(std::size_t count) const {
     return block == 0 ? 0 : count / block + (count % block != 0 ? 1 : 0);
   }

@@ -1,9 +1,9 @@
 #include "collective/aps.hpp"
-#include "codec/arrays.hpp"
 
 #include <algorithm>
 #include <array>
 
+#include "codec/arrays.hpp"
 #include "numerics/scale_exponent.hpp"
 #include "reduction/element.hpp"
 

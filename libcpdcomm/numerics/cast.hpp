@@ -9,6 +9,11 @@ namespace cpdcomm::numerics {
 inline constexpr std::uint32_t kInfinity = 0x7f800000u;
 inline constexpr std::uint32_t kQuietNan = 0x7fc00000u;  // the one NaN: positive, quiet
 
+/// Whether x is Inf or NaN.
+CPDCOMM_HOST_DEVICE inline bool is_non_finite(float x) {
+  return (bits_of(x) & 0x7fffffffu) >= kInfinity;
+}
+
 /// What a cast needs of a float format, worked out once. Codes here are those of magnitudes.
 struct FloatLayout {
   int man_bits;

@@ -20,10 +20,7 @@ CPDCOMM_HOST_DEVICE inline int sum_growth(std::uint32_t parts) {
 CPDCOMM_HOST_DEVICE inline float sum_value(std::int32_t sum, double step) {
   const double product = static_cast<double>(sum) * step;
   if (!(product - product == 0)) return float_of(kQuietNan);
-  const float value = static_cast<float>(product);
-  const std::uint32_t bits = bits_of(value);
-  if ((bits & 0x7fffffffu) < kInfinity) return value;
-  return float_of((bits & 0x80000000u) | kLargestFinite);
+  return at_most_largest(static_cast<float>(product));
 }
 
 /// sum / 2^drop as an integer, for a sum of at most kWidestSum bits.

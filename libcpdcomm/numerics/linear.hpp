@@ -26,17 +26,21 @@ CPDCOMM_HOST_DEVICE inline std::int32_t linear_encode(float x, float scale, int 
   if (scale == 0.0f) return 0;
   const float quotient = x / scale;
   const std::int32_t most = largest_integer(man_bits);
-  if ((bits_of(quotient) & 0x7fffffffu) >= kInfinity) return quotient > 0.0f ? most : -most;
+  if (is_non_finite(quotient)) return quotient > 0.0f ? most : -most;
   return round_to_integer(quotient, 0, most, round);
+}
+
+/// Any value but NaN, Inf as the largest finite value of its sign.
+CPDCOMM_HOST_DEVICE inline float at_most_largest(float value) {
+  if (!is_non_finite(value)) return value;
+  return float_of((bits_of(value) & 0x80000000u) | kLargestFinite);
 }
 
 /// integer * scale, at most the largest finite value; NaN where the scale is not finite.
 CPDCOMM_HOST_DEVICE inline float linear_decode(std::int32_t integer, float scale) {
-  if ((bits_of(scale) & 0x7fffffffu) >= kInfinity) return float_of(kQuietNan);
+  if (is_non_finite(scale)) return float_of(kQuietNan);
   const float value = static_cast<float>(integer) * scale;
-  const std::uint32_t bits = bits_of(value);
-  if ((bits & 0x7fffffffu) < kInfinity) return value;
-  return float_of((bits & 0x80000000u) | kLargestFinite);
+  return at_most_largest(value);
 }
 
 }  // namespace cpdcomm::numerics

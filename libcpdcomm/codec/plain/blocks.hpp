@@ -19,19 +19,15 @@ template <typename Family>
 struct Blocks {
   using Stored = typename Family::Stored;
 
-  static bool is_nan(float step) {
-    return (numerics::bits_of(step) & 0x7fffffffu) >= numerics::kInfinity;
-  }
-
   static std::uint32_t code_of(const Layout& layout, float x, float step, const CastOptions& cast,
                                std::size_t i) {
-    if (is_nan(step)) return 0;
+    if (numerics::is_non_finite(step)) return 0;
     return with_rounding(cast, i,
                          [&](auto rounding) { return Family::code(layout, x, step, rounding); });
   }
 
   static float value_of(const Layout& layout, std::uint32_t code, float step) {
-    if (is_nan(step)) return numerics::float_of(numerics::kQuietNan);
+    if (numerics::is_non_finite(step)) return numerics::float_of(numerics::kQuietNan);
     return Family::value(layout, code, step);
   }
 

@@ -6,16 +6,10 @@
 namespace cpdcomm::codec::plain {
 namespace {
 
-std::uint32_t code_of(const Layout& layout, float x, const CastOptions& cast, std::size_t i) {
-  return with_rounding(cast, i, [&](auto rounding) {
-    return numerics::encode_value(x, cast.shift, layout.floats, cast.saturate, rounding);
-  });
-}
-
 void encode(const Layout& layout, const float* in, std::size_t count, const CastOptions& cast,
             Place out) {
   BitWriter writer(out.codes(layout), layout.bits);
-  for (std::size_t i = 0; i < count; ++i) writer.put(code_of(layout, in[i], cast, i));
+  for (std::size_t i = 0; i < count; ++i) writer.put(float_code(layout, in[i], cast, i));
   writer.finish();
 }
 
@@ -29,7 +23,7 @@ void decode(const Layout& layout, ConstPlace in, std::size_t count, float* out) 
 void round(const Layout& layout, const float* in, std::size_t count, const CastOptions& cast,
            float* out) {
   for (std::size_t i = 0; i < count; ++i) {
-    out[i] = numerics::decode_value(code_of(layout, in[i], cast, i), layout.floats);
+    out[i] = numerics::decode_value(float_code(layout, in[i], cast, i), layout.floats);
   }
 }
 

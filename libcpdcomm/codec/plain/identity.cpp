@@ -14,10 +14,7 @@ void round(const Layout& layout, const float* in, std::size_t count, const CastO
     return;
   }
   for (std::size_t i = 0; i < count; ++i) {
-    const auto code = with_rounding(cast, i, [&](auto rounding) {
-      return numerics::encode_value(in[i], cast.shift, layout.floats, cast.saturate, rounding);
-    });
-    out[i] = numerics::float_of(code);
+    out[i] = numerics::float_of(float_code(layout, in[i], cast, i));
   }
 }
 
@@ -29,9 +26,7 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
     return;
   }
   for (std::size_t i = 0; i < count; ++i) {
-    const auto code = with_rounding(cast, i, [&](auto rounding) {
-      return numerics::encode_value(in[i], cast.shift, layout.floats, cast.saturate, rounding);
-    });
+    const std::uint32_t code = float_code(layout, in[i], cast, i);
     std::memcpy(at + i * sizeof code, &code, sizeof code);
   }
 }

@@ -17,6 +17,14 @@ auto with_rounding(const CastOptions& cast, std::size_t i, F&& work) {
   return work(numerics::Stochastic{numerics::random_word(*cast.stochastic, i)});
 }
 
+/// The code of value i of a call in a float format.
+inline std::uint32_t float_code(const Layout& layout, float x, const CastOptions& cast,
+                                std::size_t i) {
+  return with_rounding(cast, i, [&](auto rounding) {
+    return numerics::encode_value(x, cast.shift, layout.floats, cast.saturate, rounding);
+  });
+}
+
 /// decode_add by way of decode.
 template <void (*decode)(const Layout&, ConstPlace, std::size_t, float*)>
 void decode_add(const Layout& layout, ConstPlace in, std::size_t count, float* sum) {

@@ -23,10 +23,6 @@ HWY_INLINE bool is_whole(std::size_t block, std::size_t count) {
   return block % hn::Lanes(F()) == 0 && count % hn::Lanes(F()) == 0;
 }
 
-HWY_INLINE bool is_nan(float step) {
-  return (numerics::bits_of(step) & 0x7fffffffu) >= numerics::kInfinity;
-}
-
 /// Calls `work(first, size)` for tiles that hold whole blocks, or lie in one.
 /// @param offset  where in a block the first value lies
 template <typename Work>
@@ -121,7 +117,7 @@ HWY_INLINE typename Family::Stored derive(const Layout& layout, const float* in,
 
 template <typename Family>
 HWY_INLINE void on(Family& family, float step) {
-  if (is_nan(step)) return;
+  if (numerics::is_non_finite(step)) return;
   family.encode_on(step);
   family.decode_on(step);
 }
@@ -145,17 +141,17 @@ void encode(const Layout& layout, const float* in, std::size_t count, const Cast
       const std::uint32_t* words = words_of<Family>(options, first, size, word_room.at);
       const bool begins = first % block == 0;  // else a large block goes on
       Family used = family;
-      if (!begins && !is_nan(step)) used.encode_on(step);
+      if (!begins && !numerics::is_non_finite(step)) used.encode_on(step);
       for (std::size_t i = 0; i < size; i += block) {
         if (i != 0 || begins) {
           const Stored scale =
               derive<Family>(layout, in + first + i, std::min(block, count - first - i), step);
           std::memcpy(stored, &scale, sizeof scale);
           stored += sizeof scale;
-          if (!is_nan(step)) used.encode_on(step);
+          if (!numerics::is_non_finite(step)) used.encode_on(step);
         }
-        cast_run(used, is_nan(step), values + i, words + i, std::min(block, size - i),
-                 codes.at + i);
+        cast_run(used, numerics::is_non_finite(step), values + i, words + i,
+                 std::min(block, size - i), codes.at + i);
       }
       write_codes(codes.at, size, layout.bits, out + layout.code_bytes(first), streamed);
     });
@@ -184,9 +180,9 @@ void decode(const Layout& layout, ConstPlace place, std::size_t count, float* ou
                         Stored scale;
                         std::memcpy(&scale, at, sizeof scale);
                         const float step = Family::step(layout, scale);
-                        if (!is_nan(step)) used.decode_on(step);
-                        value_run<To>(used, is_nan(step), codes.at + i, std::min(block, size - i),
-                                      to + i);
+                        if (!numerics::is_non_finite(step)) used.decode_on(step);
+                        value_run<To>(used, numerics::is_non_finite(step), codes.at + i,
+                                      std::min(block, size - i), to + i);
                       }
                     });
     });
@@ -208,19 +204,20 @@ void round(const Layout& layout, const float* in, std::size_t count, const CastO
     const float* values = padded(in + first, size, count - first, is_whole(block, size), room.at);
     const std::uint32_t* words = words_of<Family>(options, first, size, word_room.at);
     const bool begins = first % block == 0;
-    put_tile<Overwrite>(
-        size, out + first, is_whole(block, size), streamed, rounded.at,
-        [&](Overwrite, float* to) HWY_ATTR {
-          Family used = family;
-          if (!begins) on(used, step);
-          for (std::size_t i = 0; i < size; i += block) {
-            if (i != 0 || begins) {
-              derive<Family>(layout, in + first + i, std::min(block, count - first - i), step);
-              on(used, step);
-            }
-            round_run(used, is_nan(step), values + i, words + i, std::min(block, size - i), to + i);
-          }
-        });
+    put_tile<Overwrite>(size, out + first, is_whole(block, size), streamed, rounded.at,
+                        [&](Overwrite, float* to) HWY_ATTR {
+                          Family used = family;
+                          if (!begins) on(used, step);
+                          for (std::size_t i = 0; i < size; i += block) {
+                            if (i != 0 || begins) {
+                              derive<Family>(layout, in + first + i,
+                                             std::min(block, count - first - i), step);
+                              on(used, step);
+                            }
+                            round_run(used, numerics::is_non_finite(step), values + i, words + i,
+                                      std::min(block, size - i), to + i);
+                          }
+                        });
   });
   if (streamed) hwy::FlushStream();
 }
@@ -237,7 +234,7 @@ void round_on(const Layout& layout, const float* in, std::size_t count, float st
     const std::size_t size = std::min(kTile, count - first);
     const float* values = padded(in + first, size, count - first, true, room.at);
     const std::uint32_t* words = words_of<Family>(options, first, size, word_room.at);
-    round_run(family, is_nan(step), values, words, size, rounded.at);
+    round_run(family, numerics::is_non_finite(step), values, words, size, rounded.at);
     Overwrite::put(rounded.at, size, out + first);
   }
 }

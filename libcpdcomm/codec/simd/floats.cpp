@@ -115,7 +115,7 @@ void round(const Layout& layout, const float* in, std::size_t count, const CastO
     const FastRound rounding(layout.floats, options.saturate);
     round_groups(in, count, options, out,
                  [&](const float* values, const std::uint32_t*, float* to)
-                     HWY_ATTR { round_group<Overwrite, 2>(rounding, values, to); });
+                     HWY_ATTR { round_group<2>(rounding, values, to); });
     return;
   }
   const ValueOf value_of(layout.floats);

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "codec/layout.hpp"
 #include "codec/simd/byte_orders.hpp"
 #include "codec/simd/tile.hpp"
 
@@ -290,12 +291,12 @@ HWY_INLINE void write_codes(const Code* codes, std::size_t count, int bits, std:
   Buffer<Code> bytes;
   auto* const packed = reinterpret_cast<std::byte*>(bytes.at);
   pack(codes, count, bits, packed);
-  put_bytes(packed, (count * static_cast<std::size_t>(bits) + 7) / 8, out, streamed);
+  put_bytes(packed, packed_bytes(count, bits), out, streamed);
 }
 
 template <typename Code>
 HWY_INLINE void read_codes(const std::byte* in, std::size_t count, int bits, Code* codes) {
-  const std::size_t size = (count * static_cast<std::size_t>(bits) + 7) / 8;
+  const std::size_t size = packed_bytes(count, bits);
   if (bits == static_cast<int>(8 * sizeof(Code))) {
     std::memcpy(codes, in, size);
     return;

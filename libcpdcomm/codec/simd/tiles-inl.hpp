@@ -159,7 +159,7 @@ HWY_INLINE void cast_group(const Cast& cast, const float* values, const std::uin
 }
 
 /// The rounded values of a group of vectors.
-template <typename Put, int kVectors>
+template <int kVectors>
 HWY_INLINE void round_group(const FastRound& rounding, const float* values, float* out) {
   VU largest = hn::Zero(U());
   VU bits[kVectors];
@@ -176,7 +176,7 @@ HWY_INLINE void round_group(const FastRound& rounding, const float* values, floa
   }
 #pragma GCC unroll 4
   for (int k = 0; k < kVectors; ++k) {
-    Put::store(rounded[k], out + static_cast<std::size_t>(k) * hn::Lanes(F()));
+    Overwrite::store(rounded[k], out + static_cast<std::size_t>(k) * hn::Lanes(F()));
   }
 }
 
