@@ -109,16 +109,9 @@ class SharedExponentIntegers {
   Scale up_;
 };
 
-/// mxint8
-template <typename Rounding>
-class MicroscaledIntegers : public SharedExponentIntegers<Rounding> {
-  using Base = SharedExponentIntegers<Rounding>;
-
- public:
+/// How the scale of a microscaling block comes from its values.
+struct MicroscalingScale {
   using Stored = std::uint8_t;
-
-  explicit HWY_INLINE MicroscaledIntegers(const Layout& layout) : Base(layout) {}
-
   static HWY_INLINE Stored scale(const Layout& layout, const float* in, std::size_t count) {
     return static_cast<Stored>(
         numerics::mx_exponent(largest_magnitude(in, count), layout.mx_emax()));
@@ -126,6 +119,20 @@ class MicroscaledIntegers : public SharedExponentIntegers<Rounding> {
   static HWY_INLINE float step(const Layout& /*layout*/, Stored scale) {
     return numerics::mx_scale(scale);
   }
+};
+
+/// mxint8
+template <typename Rounding>
+class MicroscaledIntegers : public SharedExponentIntegers<Rounding>, public MicroscalingScale {
+  using Base = SharedExponentIntegers<Rounding>;
+
+ public:
+  using MicroscalingScale::scale;
+  using MicroscalingScale::step;
+  using MicroscalingScale::Stored;
+
+  explicit HWY_INLINE MicroscaledIntegers(const Layout& layout) : Base(layout) {}
+
   HWY_INLINE void encode_on(float step) { this->count_units(unit_exponent(step)); }
   HWY_INLINE void decode_on(float step) { this->scale_units(unit_exponent(step)); }
 
@@ -137,22 +144,14 @@ class MicroscaledIntegers : public SharedExponentIntegers<Rounding> {
 
 /// The microscaling formats whose elements are floats.
 template <typename Rounding>
-class MicroscaledFloats {
+class MicroscaledFloats : public MicroscalingScale {
  public:
-  using Stored = std::uint8_t;
   static constexpr bool kDraws = Rounding::kDraws;
   using Cast = std::conditional_t<kDraws, FastStochasticCast, FastCast>;
 
   explicit HWY_INLINE MicroscaledFloats(const Layout& layout)
       : cast_(layout.floats, 0, true), value_of_(layout.floats), down_(hn::Zero(F())) {}
 
-  static HWY_INLINE Stored scale(const Layout& layout, const float* in, std::size_t count) {
-    return static_cast<Stored>(
-        numerics::mx_exponent(largest_magnitude(in, count), layout.mx_emax()));
-  }
-  static HWY_INLINE float step(const Layout& /*layout*/, Stored scale) {
-    return numerics::mx_scale(scale);
-  }
   HWY_INLINE void encode_on(float step) {
     down_ = hn::Set(F(), numerics::power_of_two(-numerics::exponent_of(step)));
   }
