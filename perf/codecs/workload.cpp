@@ -1,4 +1,4 @@
-#include "codec_workload.hpp"
+#include "codecs/workload.hpp"
 
 #include <algorithm>
 #include <random>

@@ -3,7 +3,7 @@
 #include <span>
 #include <string_view>
 
-#include "codec_workload.hpp"
+#include "codecs/workload.hpp"
 
 namespace cpdcomm::perf {
 

@@ -1,4 +1,4 @@
-"""Draws what codec_perf and codec_peers.py measured, relative to memcpy of the same FP32 values."""
+"""Draws what cpd-codec-perf and codec_peers.py measured, relative to memcpy of the same FP32 values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ examples:
 
 
 def medians(record: dict[str, Any], values: str, threads: int) -> Rates:
-    """The medians of codec_perf for one buffer and number of threads, in the order asked for."""
+    """The medians of cpd-codec-perf for one buffer and number of threads, in the order asked for."""
     rates = {}
     for run in sorted(record["benchmarks"], key=lambda run: run["family_index"]):
         if run.get("aggregate_name", "median") != "median":
@@ -123,7 +123,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("codec", type=Path, help="JSON of codec_perf --out")
+    parser.add_argument("codec", type=Path, help="JSON of cpd-codec-perf --out")
     parser.add_argument("--peers", type=Path, help="JSON of codec_peers.py --out")
     parser.add_argument("--values", default="16Mi", help="which buffers (default: 16Mi)")
     parser.add_argument("--threads", type=int, default=1, help="which runs (default: 1)")

@@ -1,4 +1,4 @@
-#include "codec_kernels.hpp"
+#include "codecs/kernels.hpp"
 #include "codec/arrays.hpp"
 
 #include <benchmark/benchmark.h>

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "codec/targets.hpp"
-#include "codec_kernels.hpp"
+#include "codecs/kernels.hpp"
+#include "common/machine.hpp"
 #include "cpdcomm/error.hpp"
 #include "cpdcomm/version.hpp"
-#include "machine.hpp"
 
 namespace cpdcomm::perf {
 namespace {
@@ -41,10 +41,10 @@ kernels:
 
 constexpr const char* kExamples = R"(
 examples:
-  codec_perf --formats e4m3,e3m0 --threads 1            two formats, one core
-  codec_perf --kernels encode,decode --values 16Mi      two kernels, large buffers
-  codec_perf --target avx2 --formats e4m3               on a machine that has more
-  codec_perf --out codec.json                           all, for perf/plot_codec.py
+  cpd-codec-perf --formats e4m3,e3m0 --threads 1            two formats, one core
+  cpd-codec-perf --kernels encode,decode --values 16Mi      two kernels, large buffers
+  cpd-codec-perf --target avx2 --formats e4m3               on a machine that has more
+  cpd-codec-perf --out codec.json                           all, for perf/plot_codec.py
 
 Options that start with --benchmark_ go on to Google Benchmark, --benchmark_filter=REGEX among
 them. The defaults take about 10 minutes; take a machine that does nothing else.)";
@@ -210,7 +210,7 @@ int run(int argc, char** argv) {
   const std::vector<int> cores = usable_cores();
   const int all = static_cast<int>(cores.size());
   Options options;
-  CLI::App app(kAbout, "codec_perf");
+  CLI::App app(kAbout, "cpd-codec-perf");
   app.footer(kExamples);
   app.allow_extras();
   add_options(app, options, all);

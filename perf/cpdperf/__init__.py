@@ -1,0 +1,1 @@
+"""Tools around the benchmarks: a network on one machine, sweeps, pictures, peers."""

@@ -1,0 +1,1 @@
+"""Network namespaces behind a software switch, each link limited both ways."""

@@ -1,0 +1,1 @@
+"""Runs the benchmarks over many networks, ranks, sizes and formats."""
