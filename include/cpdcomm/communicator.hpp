@@ -27,7 +27,7 @@ CPDCOMM_API std::size_t size_of(DataType type);
 /// The type's name as it is written in source ("fp32", ...).
 CPDCOMM_API std::string to_string(DataType type);
 
-/// One contiguous tensor of a call, reduced in place.
+/// One contiguous tensor of a call, reduced in place or from one buffer into another.
 struct Tensor {
   void* data = nullptr;  ///< `count` elements: this rank's part on entry, the result on return
   std::size_t count = 0;
@@ -37,6 +37,9 @@ struct Tensor {
   /// With AllreduceOptions::emulate_nodes = N > 1: the parts of N micro-batches, in their order,
   /// each `count` elements; they are read and `data` is only written. Else empty.
   std::span<const void* const> nodes = {};
+  /// Where this rank's part is, `count` elements that are only read; then `data` is only written.
+  /// It is `data` itself or does not overlap it. Null: the part is in `data`.
+  const void* input = nullptr;
 };
 
 /// What an all-reduce did.
@@ -72,7 +75,7 @@ class CPDCOMM_API Communicator {
   int rank() const;
   int size() const;
 
-  /// Sums (or otherwise reduces) tensors over all ranks, in place; afterwards every rank has the
+  /// Sums (or otherwise reduces) tensors over all ranks; afterwards every rank has the
   /// same bits. Each tensor has its own scale exponent.
   /// @throws Error invalid_argument, unsupported, mismatch, timeout, peer_failed
   Report allreduce(std::span<const Tensor> tensors, const AllreduceOptions& options = {});

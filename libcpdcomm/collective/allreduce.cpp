@@ -46,6 +46,11 @@ class Allreduce {
     }
   }
 
+  /// Where this rank's part is.
+  static const void* own_part(const Tensor& tensor) {
+    return tensor.input == nullptr ? tensor.data : tensor.input;
+  }
+
   static std::span<const void* const> parts_of(const Tensor& tensor, const void* const& own) {
     if (!tensor.nodes.empty()) return tensor.nodes;
     return {&own, 1};
@@ -64,7 +69,7 @@ class Allreduce {
       const Tensor& tensor = tensors_[i];
       const std::size_t count = exponents_of(tensor);
       if (count == 0) continue;
-      const void* const own = tensor.data;
+      const void* const own = own_part(tensor);
       exponents.resize(exponents.size() + count);
       scale_exponents(parts_of(tensor, own), tensor.count, tensor.type, options_.scaling.group,
                       world_, std::span(exponents).last(count));
@@ -88,7 +93,7 @@ class Allreduce {
     std::size_t used = 0;
     for (const std::size_t i : floats_) {
       const Tensor& tensor = tensors_[i];
-      const void* const own = tensor.data;
+      const void* const own = own_part(tensor);
       const auto parts = parts_of(tensor, own);
       const std::size_t count = exponents_of(tensor);
       prepared.push_back({{parts.begin(), parts.end()},
@@ -138,7 +143,7 @@ class Allreduce {
     std::vector<reduction::PlainTensor> prepared;
     for (const std::size_t i : exact_) {
       const Tensor& tensor = tensors_[i];
-      prepared.push_back({tensor.data, tensor.data, tensor.count, tensor.type});
+      prepared.push_back({own_part(tensor), tensor.data, tensor.count, tensor.type});
     }
     reduction::Plain plain(std::move(prepared), options_.op, session_.size());
     session_.run(run_, plain);

@@ -29,6 +29,23 @@ void check_nodes(const Tensor& tensor, std::size_t index, const AllreduceOptions
   }
 }
 
+/// A part is only read, so its buffer must not be written while the result arrives.
+void check_input(const Tensor& tensor, std::size_t index) {
+  if (tensor.input == nullptr || tensor.input == tensor.data || tensor.count == 0) return;
+  if (!tensor.nodes.empty()) {
+    invalid(fmt::format("tensor {} has an input and emulated nodes' parts; allowed is one of them",
+                        index));
+  }
+  const auto input = reinterpret_cast<std::uintptr_t>(tensor.input);
+  const auto data = reinterpret_cast<std::uintptr_t>(tensor.data);
+  const std::size_t bytes = tensor.count * size_of(tensor.type);
+  if (input < data + bytes && data < input + bytes) {
+    invalid(fmt::format("the input of tensor {} overlaps its data by {} of {} bytes; they must be "
+                        "the same or apart",
+                        index, bytes - (input < data ? data - input : input - data), bytes));
+  }
+}
+
 /// Whether a format's values would be scaled; a block has a scale of its own.
 bool is_scaled(Format wire, const AllreduceOptions& options) {
   return options.scaling.kind != Scaling::Kind::none && wire.is_float() && !wire.is_fp32();
@@ -91,6 +108,7 @@ void check_tensor(const Tensor& tensor, std::size_t index, const AllreduceOption
     reduction::check_operator(options.op, tensor.type);
   }
   check_nodes(tensor, index, options);
+  check_input(tensor, index);
   if (options.emulate_nodes > 1 && !is_summed_as_float(tensor, options)) {
     throw Error(ErrorCode::unsupported,
                 fmt::format("node emulation is for sum and avg of fp32, bf16 and fp16; tensor {} "
