@@ -40,9 +40,10 @@ void check_input(const Tensor& tensor, std::size_t index) {
   const auto data = reinterpret_cast<std::uintptr_t>(tensor.data);
   const std::size_t bytes = tensor.count * size_of(tensor.type);
   if (input < data + bytes && data < input + bytes) {
-    invalid(fmt::format("the input of tensor {} overlaps its data by {} of {} bytes; they must be "
-                        "the same or apart",
-                        index, bytes - (input < data ? data - input : input - data), bytes));
+    invalid(
+        fmt::format("the input of tensor {} overlaps its data by {} of {} bytes; they must be "
+                    "the same or apart",
+                    index, bytes - (input < data ? data - input : input - data), bytes));
   }
 }
 
