@@ -1,0 +1,197 @@
+#include "allreduce/bench.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace cpdcomm::perf {
+namespace {
+
+constexpr int kFewestIterations = 3;
+
+double quantile(std::vector<double> values, double share) {
+  std::ranges::sort(values);
+  const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(values.size())));
+  return values[std::max<std::size_t>(rank, 1) - 1];
+}
+
+/// Who takes part with all its bits sets the mark.
+void set_gains(std::vector<Result>& results) {
+  std::optional<double> best;
+  for (const Result& result : results) {
+    if (!result.contender.loses_nothing()) continue;
+    best = best ? std::min(*best, result.median()) : result.median();
+  }
+  if (!best) return;
+  for (Result& result : results) result.gain = *best / result.median();
+}
+
+}  // namespace
+
+double Result::median() const {
+  std::vector<double> sorted = times;
+  std::ranges::sort(sorted);
+  const std::size_t middle = sorted.size() / 2;
+  return sorted.size() % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+double Result::smallest() const { return std::ranges::min(times); }
+double Result::p99() const { return quantile(times, 0.99); }
+double Result::algbw() const { return static_cast<double>(size) / 1e3 / median(); }
+double Result::busbw() const { return algbw() * 2 * (ranks - 1) / ranks; }
+std::optional<double> Result::wirebw() const {
+  if (!wire) return std::nullopt;
+  return wire->mean / 1e3 / median();
+}
+
+Bench::Bench(const Options& options, const Inputs& inputs, Communicator& library, MPI_Comm ranks,
+             const std::vector<Contender>& contenders, Progress& progress, const Spoiler& spoiler)
+    : options_(options),
+      inputs_(inputs),
+      library_(library),
+      comm_(ranks),
+      contenders_(contenders),
+      progress_(progress),
+      spoiler_(spoiler),
+      rank_(library.rank()),
+      ranks_(library.size()),
+      in_(options.type, options.max_bytes / size_of(options.type)),
+      out_(options.type, options.max_bytes / size_of(options.type)) {
+  fill_inputs();
+}
+
+void Bench::fill_inputs() {
+  std::vector<float> values(std::size_t{1} << 16);
+  for (std::size_t first = 0; first < in_.count(); first += values.size()) {
+    values.resize(std::min(values.size(), in_.count() - first));
+    inputs_.fill(rank_, first, values);
+    in_.store(first, values);
+  }
+}
+
+/// In place the sum of one call would be the input of the next.
+void Bench::restore(std::size_t count) {
+  if (options_.in_place) out_.copy(in_, count);
+}
+
+void Bench::call_mpi(const Contender& contender, std::size_t count) {
+  const MPI_Datatype type = contender.type == DataType::fp64 ? MPI_DOUBLE : MPI_FLOAT;
+  const void* const in = options_.in_place ? MPI_IN_PLACE : in_.data();
+  MPI_Allreduce(in, out_.data(), static_cast<int>(count), type, MPI_SUM, comm_);
+  if (contender.options.op != ReduceOp::average) return;
+  // MPI has no average: who uses it divides.
+  const auto divide = [&](auto* values) {
+    for (std::size_t i = 0; i < count; ++i) values[i] /= static_cast<decltype(+*values)>(ranks_);
+  };
+  if (contender.type == DataType::fp64) {
+    divide(static_cast<double*>(out_.data()));
+  } else {
+    divide(static_cast<float*>(out_.data()));
+  }
+}
+
+/// One all-reduce; of the library what it reports.
+Report Bench::call(const Contender& contender, std::size_t count) {
+  if (contender.is_mpi) {
+    call_mpi(contender, count);
+    return {};
+  }
+  AllreduceOptions options = contender.options;
+  options.step = step_++;
+  const Tensor tensor{.data = out_.data(),
+                      .count = count,
+                      .type = contender.type,
+                      .input = options_.in_place ? nullptr : in_.data()};
+  return library_.allreduce({&tensor, 1}, options);
+}
+
+double Bench::timed_call(const Contender& contender, std::size_t count) {
+  using Clock = std::chrono::steady_clock;
+  restore(count);
+  MPI_Barrier(comm_);
+  const auto begin = Clock::now();
+  call(contender, count);
+  return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+}
+
+/// Sums once, checks the sum, and notes what the library reports.
+void Bench::check(Result& result) {
+  restore(result.count);
+  const Report report = call(result.contender, result.count);
+  if (!result.contender.is_mpi) {
+    result.taken = report.algorithm;
+    double mean = static_cast<double>(report.wire_bytes);
+    double largest = mean;
+    MPI_Allreduce(MPI_IN_PLACE, &mean, 1, MPI_DOUBLE, MPI_SUM, comm_);
+    MPI_Allreduce(MPI_IN_PLACE, &largest, 1, MPI_DOUBLE, MPI_MAX, comm_);
+    result.wire = {mean / ranks_, largest};
+  }
+  if (options_.checks == 0) return;
+  if (spoiler_) spoiler_(rank_, out_);
+  const Verdict verdict =
+      Checker(inputs_, comm_)
+          .check(result.contender, result.taken.value_or(Algorithm::automatic), out_, result.count);
+  const std::uint64_t wrong_before = result.verdict ? result.verdict->wrong : 0;
+  result.verdict = verdict;
+  result.verdict->wrong += wrong_before;
+}
+
+/// Rank 0's clock decides for all.
+bool Bench::time_is_over(double elapsed) const {
+  if (options_.time_limit <= 0) return false;
+  int over = elapsed > options_.time_limit ? 1 : 0;
+  MPI_Bcast(&over, 1, MPI_INT, 0, comm_);
+  return over != 0;
+}
+
+void Bench::time_in_turn(std::vector<Result>& results) {
+  const double begin = MPI_Wtime();
+  for (int round = -options_.warmups; round < options_.iterations; ++round) {
+    if (round >= kFewestIterations && time_is_over(MPI_Wtime() - begin)) break;
+    for (std::size_t turn = 0; turn < results.size(); ++turn) {
+      // Nobody is always first, or always behind the same neighbour's mess in the caches.
+      const auto shift = static_cast<std::size_t>(round + options_.warmups);
+      Result& result = results[(turn + shift) % results.size()];
+      progress_.show(result.size, result.contender.name(), round, options_.iterations);
+      const double time = timed_call(result.contender, result.count);
+      if (round >= 0) result.times.push_back(time);
+    }
+  }
+}
+
+void Bench::average_times(Result& result) const {
+  if (options_.average == Options::Average::rank_0) {
+    MPI_Bcast(result.times.data(), static_cast<int>(result.times.size()), MPI_DOUBLE, 0, comm_);
+    return;
+  }
+  const bool mean = options_.average == Options::Average::mean;
+  const MPI_Op op = mean                                             ? MPI_SUM
+                    : options_.average == Options::Average::smallest ? MPI_MIN
+                                                                     : MPI_MAX;
+  MPI_Allreduce(MPI_IN_PLACE, result.times.data(), static_cast<int>(result.times.size()),
+                MPI_DOUBLE, op, comm_);
+  if (!mean) return;
+  for (double& time : result.times) time /= ranks_;
+}
+
+std::vector<Result> Bench::run(std::size_t size) {
+  const std::size_t count = size / size_of(options_.type);
+  std::vector<Result> results;
+  for (const Contender& contender : contenders_) {
+    results.push_back({.size = size,
+                       .count = count,
+                       .ranks = ranks_,
+                       .in_place = options_.in_place,
+                       .contender = contender});
+    for (int i = 0; i < std::max(1, options_.checks); ++i) {
+      progress_.show(size, contender.name(), -1, options_.iterations);
+      check(results.back());
+    }
+  }
+  time_in_turn(results);
+  for (Result& result : results) average_times(result);
+  set_gains(results);
+  progress_.done(size);
+  return results;
+}
+
+}  // namespace cpdcomm::perf

@@ -1,0 +1,309 @@
+#include "allreduce/options.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+#include "cpdcomm/error.hpp"
+
+namespace cpdcomm::perf {
+namespace {
+
+constexpr const char* kAbout =
+    R"(Times all-reduces in many wire formats beside MPI_Allreduce, and checks every sum.
+
+Runs under mpirun or srun. All contenders of a size take turns, call by call, so that a machine or a
+network that becomes slower or faster meets all alike. The options and columns that nccl-tests has
+mean the same here.)";
+
+constexpr const char* kExamples = R"(
+columns, after those of nccl-tests (whose "time" is here the median over the iterations):
+  wire algorithm accumulate scaling  the contender; algorithm mpi is MPI_Allreduce
+  min, p99     of the time; with fewer than 100 iterations p99 is the largest
+  wireB        bytes that a rank sends in one call, the mean over the ranks
+  wirebw       wireB / time
+  gain         time of the fastest contender with FP32 on the wire / time: above 1 it pays
+  rel_rms      root mean square of the error relative to that of the sum in double precision
+  max_error    the largest error
+  checked      what #wrong counts: values that are not, bit for bit, what a serial sum in the same
+               order with the plain codecs gives (bits), or farther from the sum in double
+               precision than rounding can explain (bound); always values that differ between
+               ranks (ranks: only those)
+
+wire formats:
+  fp32           all bits
+  bf16 fp16 eXmY floats of 1 + X + Y bits, such as e5m2, e4m3, e3m0; e4m3fn, e3m2fn, e2m3fn, e2m1fn
+  bfpK bfpK:B    K-bit integers with an exponent for every B (64) values
+  mxfp8e4m3 mxfp8e5m2 mxfp6e3m2 mxfp6e2m3 mxfp4 mxint8    OCP microscaling
+  intK intK:B sign sign:B    K bits, or 1, with an FP32 scale for every B (512) values
+
+examples:
+  mpirun -n 4 cpd-allreduce-perf -b 1K -e 64M -f 4 --wire fp32,e5m2,e4m3,e3m0 --baseline mpi
+  mpirun -n 4 cpd-allreduce-perf -b 4M -e 4M --wire e4m3,bfp8,mxfp4 --algorithm direct,ring
+  mpirun -n 4 cpd-allreduce-perf -b 1M -e 1M --wire e4m3,e3m0 --scaling none,aps,aps:512 \
+      --input gradients --format csv > accuracy.csv
+  srun -n 16 cpd-allreduce-perf -b 1K -e 256M -f 2 --time-limit 10 -J cluster.json
+
+More ranks than cores, as root:
+  mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --allow-run-as-root -n 8 ...
+
+exit codes: 0 all sums are right, 1 one is wrong, 2 bad usage or another error)";
+
+const std::map<std::string, std::size_t> kUnits{{"", 1},           {"B", 1},
+                                                {"K", 1ull << 10}, {"KiB", 1ull << 10},
+                                                {"M", 1ull << 20}, {"MiB", 1ull << 20},
+                                                {"G", 1ull << 30}, {"GiB", 1ull << 30}};
+const std::map<std::string, DataType> kTypes{{"float", DataType::fp32},
+                                             {"half", DataType::fp16},
+                                             {"bfloat16", DataType::bf16},
+                                             {"double", DataType::fp64}};
+const std::map<std::string, Options::Output> kOutputs{{"table", Options::Output::table},
+                                                      {"csv", Options::Output::csv},
+                                                      {"json", Options::Output::json},
+                                                      {"osu", Options::Output::osu}};
+
+/// A number with a unit, as nccl-tests takes it: 8, 64K, 1.5G.
+std::size_t parse_size(const std::string& text) {
+  std::size_t end = 0;
+  double number = -1;
+  try {
+    number = std::stod(text, &end);
+  } catch (const std::exception&) {
+    end = 0;
+  }
+  const auto unit = kUnits.find(text.substr(end));
+  if (end == 0 || unit == kUnits.end() || !(number >= 0) || number > 1e15) {
+    throw CLI::ValidationError("", "'" + text +
+                                       "' is no size; allowed is a number, such as 1024, "
+                                       "64K, 4M or 1G (binary units)");
+  }
+  return static_cast<std::size_t>(number * static_cast<double>(unit->second));
+}
+
+/// Whether a parser of the library takes a name; its complaint, if not.
+template <typename Parser>
+CLI::Validator accepted_by(Parser parser) {
+  return CLI::Validator(
+      [parser](const std::string& name) -> std::string {
+        try {
+          parser(name);
+          return {};
+        } catch (const Error& error) {
+          return error.what();
+        }
+      },
+      "");
+}
+
+/// A list of names for something that the library can read.
+template <typename T>
+void add_names(CLI::App& app, const std::string& flag, std::vector<T>& to,
+               T (*parser)(std::string_view), const std::string& about, const std::string& names) {
+  app.add_option_function<std::vector<std::string>>(
+         flag,
+         [&to, parser](const std::vector<std::string>& texts) {
+           to.clear();
+           for (const std::string& text : texts) to.push_back(parser(text));
+         },
+         about)
+      ->delimiter(',')
+      ->check(accepted_by(parser))
+      ->option_text(names);
+}
+
+void add_size(CLI::App& app, const std::string& flag, std::size_t& to, const std::string& about,
+              const std::string& standard) {
+  app.add_option_function<std::string>(
+         flag, [&to](const std::string& text) { to = parse_size(text); }, about)
+      ->option_text("SIZE  (default: " + standard + ")");
+}
+
+void add_amounts(CLI::App& app, Options& o) {
+  add_size(app, "-b,--minbytes", o.min_bytes, "smallest vector", "32M");
+  add_size(app, "-e,--maxbytes", o.max_bytes, "largest vector", "32M");
+  add_size(app, "-i,--stepbytes", o.step_bytes, "from one size to the next, if not by -f", "1M");
+  app.add_option("-f,--stepfactor", o.step_factor, "each size so many times the one before")
+      ->check(CLI::Range(2, 1 << 20))
+      ->option_text("N");
+  app.add_option("-n,--iters", o.iterations, "timed calls of each contender and size")
+      ->check(CLI::Range(1, 1000000))
+      ->option_text("N  (default: 20)");
+  app.add_option("-w,--warmup_iters", o.warmups, "calls before them that are not timed")
+      ->check(CLI::Range(0, 1000000))
+      ->option_text("N  (default: 1)");
+  app.add_option("-c,--check", o.checks, "calls before them whose sums are checked; 0: none")
+      ->check(CLI::Range(0, 1000000))
+      ->option_text("N  (default: 1)");
+  app.add_option("--time-limit", o.time_limit,
+                 "seconds for the timed calls of one size, about:\n"
+                 "then fewer iterations are done than -n says, at least 3")
+      ->check(CLI::PositiveNumber)
+      ->option_text("S");
+  app.add_option_function<int>(
+         "-a,--average", [&o](int value) { o.average = static_cast<Options::Average>(value); },
+         "a call's time is that of rank 0 (0), or over the ranks\n"
+         "the mean (1), the smallest (2) or the largest (3)")
+      ->check(CLI::Range(0, 3))
+      ->option_text("0|1|2|3  (default: 1)");
+}
+
+void add_sums(CLI::App& app, Options& o) {
+  app.add_option_function<std::string>(
+         "-o,--op", [&o](const std::string& name) { o.op = parse_reduce_op(name); },
+         "the reduction")
+      ->check(CLI::IsMember({"sum", "avg"}))
+      ->option_text("sum|avg  (default: sum)");
+  app.add_option("-d,--datatype", o.type, "type of the values")
+      ->transform(CLI::CheckedTransformer(kTypes))
+      ->option_text("float|half|bfloat16|double  (default: float)");
+  app.add_option("--wire", o.wires, "wire formats, see below; none: only the baselines")
+      ->delimiter(',')
+      ->check(accepted_by([](const std::string& name) {
+        if (name != "none") Format::parse(name);
+      }))
+      ->option_text("NAME,...  (default: fp32,e5m2,e4m3,e3m0)");
+  add_names(app, "--algorithm", o.algorithms, parse_algorithm, "who sends what to whom",
+            "NAME,...  (automatic, direct, ring; default: automatic)");
+  add_names(app, "--accumulate", o.accumulates, parse_accumulate, "how partial sums are kept",
+            "NAME,...  (wide, rounded, kahan; default: wide)");
+  add_names(app, "--scaling", o.scalings, parse_scaling,
+            "shared exponents; automatic is aps for float formats",
+            "NAME,...  (automatic, none, aps, aps:N; default: automatic)");
+  add_names(app, "--rounding", o.roundings, parse_rounding, "of casts",
+            "NAME,...  (nearest_even, stochastic; default: nearest_even)");
+  app.add_flag("--in-place", o.in_place, "sum in one buffer, not from one into another");
+  app.add_option("--baseline", o.baselines,
+                 "beside them: MPI_Allreduce (mpi), the library's own\n"
+                 "ring with FP32 on the wire (ring)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"mpi", "ring", "none"}))
+      ->option_text("mpi,ring,none  (default: mpi)");
+}
+
+void add_rest(CLI::App& app, Options& o) {
+  app.add_option("--input", o.input,
+                 "values: normal random numbers; gradients of a real model;\n"
+                 "those of a .npy file of 1 dimension, or of 2 with rows\n"
+                 "for ranks")
+      ->option_text("random|gradients|FILE.npy  (default: random)");
+  app.add_option("--seed", o.seed, "of random values and of stochastic rounding")
+      ->option_text("N  (default: 0)");
+  app.add_option_function<std::string>(
+         "--segment",
+         [&o](const std::string& text) { o.communicator.segment_bytes = parse_size(text); },
+         "bytes that are encoded and sent at once")
+      ->option_text("SIZE  (default: the library's)");
+  app.add_option_function<double>(
+         "--timeout",
+         [&o](double seconds) {
+           o.communicator.timeout =
+               std::chrono::milliseconds(static_cast<long long>(seconds * 1e3));
+         },
+         "seconds after which a call that makes no end is an error")
+      ->check(CLI::Range(0.001, 1e7))
+      ->option_text("S  (default: 1800)");
+  app.add_option("--format", o.output, "what is printed")
+      ->transform(CLI::CheckedTransformer(kOutputs))
+      ->option_text("table|csv|json|osu  (default: table)");
+  app.add_option("-J,--output_file", o.json_file,
+                 "write JSON to this file, too; one that is there stays:\n"
+                 "FILE.1, FILE.2, ... are taken then")
+      ->option_text("FILE");
+}
+
+/// What no single option can find out.
+void check_together(const Options& o) {
+  const auto wrong = [](const std::string& what) { throw CLI::ValidationError("", what); };
+  if (o.min_bytes > o.max_bytes) {
+    wrong(fmt::format("-b is {} and -e is {}: the first may not be above the second", o.min_bytes,
+                      o.max_bytes));
+  }
+  if (o.step_factor == 1 && o.step_bytes == 0) wrong("-i is 0: allowed is 1 or more, or -f");
+  if (o.sizes().size() > 10000) {
+    wrong(fmt::format("these are {} sizes; allowed are 10000: take a larger -i, or -f",
+                      o.sizes().size()));
+  }
+  const auto none = [](const std::vector<std::string>& names) {
+    return std::ranges::find(names, "none") != names.end();
+  };
+  if (none(o.wires) && o.wires.size() > 1) wrong("--wire none stands alone");
+  if (none(o.baselines) && o.baselines.size() > 1) wrong("--baseline none stands alone");
+  if (none(o.wires) && none(o.baselines)) wrong("--wire none and --baseline none leave nothing");
+}
+
+template <typename T>
+std::string joined(const std::vector<T>& values) {
+  std::vector<std::string> names;
+  for (const T& value : values) names.push_back(to_string(value));
+  return fmt::format("{}", fmt::join(names, ","));
+}
+
+template <typename T>
+std::string key_of(const std::map<std::string, T>& names, T value) {
+  const auto is_value = [&](const auto& entry) { return entry.second == value; };
+  return std::ranges::find_if(names, is_value)->first;
+}
+
+}  // namespace
+
+std::string type_name(DataType type) { return key_of(kTypes, type); }
+
+std::vector<std::size_t> Options::sizes() const {
+  const std::size_t value = size_of(type);
+  std::vector<std::size_t> sizes;
+  for (std::size_t size = min_bytes; size <= max_bytes;
+       size = step_factor > 1 ? std::max<std::size_t>(size, 1) * step_factor : size + step_bytes) {
+    const std::size_t whole = size / value * value;
+    if (sizes.empty() || whole > sizes.back()) sizes.push_back(whole);
+  }
+  return sizes;
+}
+
+std::vector<std::pair<std::string, std::string>> Options::named() const {
+  return {{"minbytes", std::to_string(min_bytes)},
+          {"maxbytes", std::to_string(max_bytes)},
+          {"stepbytes", std::to_string(step_bytes)},
+          {"stepfactor", std::to_string(step_factor)},
+          {"iters", std::to_string(iterations)},
+          {"warmup_iters", std::to_string(warmups)},
+          {"check", std::to_string(checks)},
+          {"time-limit", fmt::format("{}", time_limit)},
+          {"average", std::to_string(static_cast<int>(average))},
+          {"op", to_string(op)},
+          {"datatype", type_name(type)},
+          {"wire", fmt::format("{}", fmt::join(wires, ","))},
+          {"algorithm", joined(algorithms)},
+          {"accumulate", joined(accumulates)},
+          {"scaling", joined(scalings)},
+          {"rounding", joined(roundings)},
+          {"in-place", in_place ? "true" : "false"},
+          {"baseline", fmt::format("{}", fmt::join(baselines, ","))},
+          {"input", input},
+          {"seed", std::to_string(seed)},
+          {"segment", std::to_string(communicator.segment_bytes)}};
+}
+
+Parsed parse(int argc, const char* const* argv) {
+  Parsed parsed;
+  CLI::App app(kAbout, "cpd-allreduce-perf");
+  app.footer(kExamples);
+  app.get_formatter()->column_width(34);
+  add_amounts(app, parsed.options);
+  add_sums(app, parsed.options);
+  add_rest(app, parsed.options);
+  try {
+    app.parse(argc, argv);
+    check_together(parsed.options);
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream out, err;
+    parsed.exit_code = app.exit(error, out, err) == 0 ? 0 : 2;
+    parsed.message = out.str() + err.str();
+  }
+  return parsed;
+}
+
+}  // namespace cpdcomm::perf

@@ -1,0 +1,159 @@
+#include "allreduce/program.hpp"
+
+#include <fmt/format.h>
+#include <mpi.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <array>
+#include <climits>
+#include <cstring>
+#include <iterator>
+
+#include "allreduce/data.hpp"
+#include "allreduce/progress.hpp"
+#include "allreduce/writers.hpp"
+#include "common/text.hpp"
+#include "cpdcomm/error.hpp"
+#include "cpdcomm/mpi.hpp"
+
+namespace cpdcomm::perf {
+namespace {
+
+constexpr int kWrong = 1;
+constexpr int kUnusable = 2;
+
+int rank_in_world() {
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  return rank;
+}
+
+Place place_here() {
+  std::array<char, MPI_MAX_PROCESSOR_NAME> name{};
+  int length = 0;
+  MPI_Get_processor_name(name.data(), &length);
+  return {name.data(), getpid(), sched_getcpu()};
+}
+
+/// Where all ranks run, in rank order; on rank 0.
+std::vector<Place> all_places(int ranks) {
+  struct Sent {
+    std::array<char, 64> host;
+    int process;
+    int core;
+  };
+  const Place here = place_here();
+  Sent mine{{}, here.process, here.core};
+  std::strncpy(mine.host.data(), here.host.c_str(), mine.host.size() - 1);
+  std::vector<Sent> all(static_cast<std::size_t>(ranks));
+  MPI_Gather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, 0, MPI_COMM_WORLD);
+  std::vector<Place> places;
+  for (const Sent& sent : all) places.push_back({sent.host.data(), sent.process, sent.core});
+  return places;
+}
+
+std::string mpi_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  const std::string version(text.data());
+  return version.substr(0, version.find_first_of(",\n"));
+}
+
+/// Rank 0's report writers; none elsewhere. All ranks learn whether they could be made.
+std::vector<std::unique_ptr<Writer>> make_writers(const Options& options) {
+  std::vector<std::unique_ptr<Writer>> writers;
+  together([&] {
+    if (rank_in_world() != 0) return;
+    if (!options.json_file.empty()) writers.push_back(make_json_file(options.json_file));
+    writers.push_back(make_writer(options.output));
+  });
+  return writers;
+}
+
+void check_contenders(const Options& options, const Contenders& contenders) {
+  if (contenders.all.empty()) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("none of the combinations is possible; the last is {}: {}",
+                    contenders.left_out.back().contender, contenders.left_out.back().reason));
+  }
+  const bool has_mpi = std::ranges::any_of(contenders.all, &Contender::is_mpi);
+  const std::size_t most = static_cast<std::size_t>(INT_MAX) * size_of(options.type);
+  if (has_mpi && options.max_bytes > most) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("-e is {}; with --baseline mpi allowed is up to {}, because MPI counts "
+                            "values in an int",
+                            options.max_bytes, most));
+  }
+}
+
+/// Everything between the command line and the exit code.
+int measure(const Options& options, std::vector<std::string> command, const Spoiler& spoiler) {
+  Communicator library = make_mpi_communicator(MPI_COMM_WORLD, options.communicator);
+  const std::unique_ptr<Inputs> inputs = load_inputs(options, library.size());
+  const Contenders contenders = contenders_of(options, library);
+  check_contenders(options, contenders);
+  const Run run{options,
+                std::move(command),
+                date_now(),
+                mpi_version(),
+                inputs->describe(),
+                all_places(library.size()),
+                contenders.left_out};
+  const auto writers = make_writers(options);
+  for (const auto& writer : writers) writer->begin(run);
+
+  Progress progress(options.sizes(), rank_in_world() == 0);
+  Bench bench(options, *inputs, library, MPI_COMM_WORLD, contenders.all, progress, spoiler);
+  std::vector<Result> all;
+  for (const std::size_t size : options.sizes()) {
+    std::vector<Result> results = bench.run(size);
+    progress.clear();
+    for (const auto& writer : writers) writer->size_done(results);
+    all.insert(all.end(), std::make_move_iterator(results.begin()),
+               std::make_move_iterator(results.end()));
+  }
+  for (const auto& writer : writers) writer->end(run, all);
+  return count_wrong(all) == 0 ? 0 : kWrong;
+}
+
+int complain(const std::string& what) {
+  if (rank_in_world() == 0) fmt::print(stderr, "cpd-allreduce-perf: {}\n", what);
+  return kUnusable;
+}
+
+/// The same on every rank, or the end of all.
+int guarded(const Options& options, std::vector<std::string> command, const Spoiler& spoiler) {
+  try {
+    return measure(options, std::move(command), spoiler);
+  } catch (const Error& error) {
+    // What the user asked for is refused on all ranks alike.
+    const bool nothing_happened =
+        error.code() == ErrorCode::invalid_argument || error.code() == ErrorCode::unsupported;
+    if (nothing_happened) return complain(error.what());
+    fmt::print(stderr, "cpd-allreduce-perf: rank {}: {}\n", rank_in_world(), error.what());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "cpd-allreduce-perf: rank {}: {}\n", rank_in_world(), error.what());
+  }
+  MPI_Abort(MPI_COMM_WORLD, kUnusable);
+  return kUnusable;
+}
+
+}  // namespace
+
+int run_allreduce_perf(int argc, char** argv, const Spoiler& spoiler) {
+  const Parsed parsed = parse(argc, argv);
+  MPI_Init(&argc, &argv);
+  int code = parsed.exit_code;
+  if (code < 0) {
+    code = guarded(parsed.options, {argv, argv + argc}, spoiler);
+  } else if (rank_in_world() == 0) {
+    fmt::print(code == 0 ? stdout : stderr, "{}", parsed.message);
+  }
+  MPI_Finalize();
+  return code;
+}
+
+}  // namespace cpdcomm::perf

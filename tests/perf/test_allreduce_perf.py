@@ -1,0 +1,254 @@
+"""cpd-allreduce-perf as people run it: its tables, its JSON, its complaints."""
+
+import csv
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from mpirun import mpirun_command, run
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(sys.executable).with_name("cpd-allreduce-perf")
+SCHEMA = json.loads((ROOT / "perf/schema/allreduce.schema.json").read_text())
+FORMATS = ["fp32", "e5m2", "e3m0", "bfp8", "mxfp4", "int4"]
+FAST = ["-n", "3", "-w", "1"]
+
+# As scripts around nccl-tests read it: its thirteen columns, then whatever else.
+NCCL_ROW = re.compile(
+    r"^ +(?P<size>\d+) +(?P<count>\d+) +(?P<type>\w+) +(?P<redop>\w+) +(?P<root>-?\d+)"
+    r" +(?P<time>[\d.e+]+) +(?P<algbw>[\d.e+]+) +(?P<busbw>[\d.e+]+) +(?P<wrong>\d+)"
+    r" +N/A +N/A +N/A +N/A .*"
+)
+
+
+def perf(ranks, *arguments, timeout=60.0, **environment):
+    assert PROGRAM.exists(), "scripts/setup puts the program beside Python"
+    return run([*mpirun_command(ranks), PROGRAM, *arguments], timeout, **environment)
+
+
+def measured(ranks, path, *arguments):
+    """The JSON of a run that succeeds."""
+    finished = perf(ranks, *FAST, "-J", path, *arguments)
+    assert finished.code == 0, finished.output
+    record = json.loads(path.read_text())
+    jsonschema.validate(record, SCHEMA, cls=jsonschema.Draft202012Validator)
+    return record
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    path = tmp_path_factory.mktemp("perf") / "run.json"
+    wires = ",".join(FORMATS)
+    arguments = ["--wire", wires, "--algorithm", "direct,ring", "--baseline", "mpi,ring"]
+    return measured(3, path, "-b", "1K", "-e", "64K", "-f", "8", *arguments)
+
+
+def test_every_size_and_contender_has_one_result(record):
+    keys = [(r["size"], r["wire"], r["algorithm"]) for r in record["results"]]
+    assert len(keys) == len(set(keys)) == 3 * (1 + 2 * len(FORMATS))
+    assert {r["size"] for r in record["results"]} == {1024, 8192, 65536}
+    assert {r["algorithm"] for r in record["results"]} == {"mpi", "direct", "ring"}
+    assert all(r["iterations"] == len(r["times_us"]) == 3 for r in record["results"])
+
+
+def test_figures_follow_from_each_other(record):
+    for r in record["results"]:
+        assert r["count"] * 4 == r["size"] and r["ranks"] == 3
+        assert r["time_us"] == pytest.approx(np.median(r["times_us"]))
+        assert r["time_us_min"] == min(r["times_us"]) and r["time_us_p99"] == max(r["times_us"])
+        assert r["algbw"] == pytest.approx(r["size"] / r["time_us"] / 1e3)
+        assert r["busbw"] == pytest.approx(r["algbw"] * 4 / 3)
+        same_size = [o for o in record["results"] if o["size"] == r["size"]]
+        best = min(o["time_us"] for o in same_size if o["wire"] == "fp32")
+        assert r["gain"] == pytest.approx(best / r["time_us"])
+
+
+def test_sums_are_right_and_lose_what_their_bits_lose(record):
+    last = {
+        r["wire"]: r for r in record["results"] if r["size"] == 65536 and r["algorithm"] == "ring"
+    }
+    assert all(r["wrong"] == 0 and r["checked_against"] == "bits" for r in last.values())
+    assert last["fp32"]["rel_rms"] < 1e-7 < last["bfp8"]["rel_rms"] < last["e5m2"]["rel_rms"]
+    assert last["e5m2"]["rel_rms"] < last["mxfp4"]["rel_rms"] < last["e3m0"]["rel_rms"] < 1
+    assert all(0 < r["max_error"] < 10 for r in last.values())
+    of_mpi = [r for r in record["results"] if r["algorithm"] == "mpi"]
+    assert all(r["checked_against"] == "bound" and r["wire_bytes"] is None for r in of_mpi)
+
+
+def test_wire_bytes(record):
+    bits = {"fp32": 32, "e5m2": 8, "e3m0": 4, "bfp8": 8 + 1 / 8, "mxfp4": 4 + 1 / 4, "int4": 4.0625}
+    for r in record["results"]:
+        if r["algorithm"] == "mpi" or r["size"] < 65536:
+            continue
+        least = 2 * 2 / 3 * r["count"] * bits[r["wire"]] / 8
+        assert least <= r["wire_bytes"] <= 1.02 * least + 1000
+        assert r["wire_bytes_max"] >= r["wire_bytes"]
+
+
+def test_parsers_of_nccl_tests_read_the_table():
+    finished = perf(2, *FAST, "-b", "4K", "-e", "16K", "-f", "2", "--wire", "e4m3,e3m0")
+    assert finished.code == 0, finished.output
+    rows = [line for line in finished.output.splitlines() if line and not line.startswith("#")]
+    found = [NCCL_ROW.match(row) for row in rows]
+    assert all(found) and len(found) == 3 * 3
+    assert [int(row["size"]) for row in found[::3]] == [4096, 8192, 16384]
+    assert {row["type"] for row in found} == {"float"} and {row["wrong"] for row in found} == {"0"}
+    assert re.search(r"^# Out of bounds values : 0 OK$", finished.output, re.M)
+    assert re.search(r"^# Avg bus bandwidth    : [\d.]+ $", finished.output, re.M)
+
+
+def test_in_place_fills_the_other_columns():
+    finished = perf(2, *FAST, "-b", "4K", "-e", "4K", "--in-place", "--wire", "e4m3")
+    rows = [line.split() for line in finished.output.splitlines() if line and line[0] != "#"]
+    assert all(row[5:9] == ["N/A"] * 4 and float(row[9]) > 0 for row in rows) and len(rows) == 2
+
+
+def test_csv_says_what_the_json_says(tmp_path):
+    finished = perf(2, *FAST, "-b", "4K", "-e", "8K", "-f", "2", "--format", "csv")
+    assert finished.code == 0, finished.output
+    lines = [line for line in finished.output.splitlines() if not line.startswith("#")]
+    rows = list(csv.DictReader(lines))
+    names = set(SCHEMA["properties"]["results"]["items"]["required"]) - {"times_us"}
+    assert all(set(row) == names and None not in row.values() for row in rows)
+    assert [row["wire"] for row in rows] == ["fp32", "fp32", "e5m2", "e4m3", "e3m0"] * 2
+    assert all(float(row["time_us"]) > 0 and row["wrong"] == "0" for row in rows)
+
+
+def test_json_on_stdout_and_in_a_file(tmp_path):
+    path = tmp_path / "out.json"
+    finished = perf(2, *FAST, "-b", "4K", "-e", "4K", "--format", "json", "-J", path)
+    printed = json.loads(finished.output)
+    jsonschema.validate(printed, SCHEMA)
+    assert printed == json.loads(path.read_text())
+
+
+def test_osu_columns():
+    finished = perf(
+        2, *FAST, "-b", "4K", "-e", "8K", "-f", "2", "--format", "osu", "--wire", "e4m3"
+    )
+    rows = [line.split() for line in finished.output.splitlines() if line and line[0] != "#"]
+    assert [int(row[0]) for row in rows] == [4096, 8192] * 2  # mpi, then e4m3
+    assert all(float(low) <= float(mean) <= float(high) for _, mean, low, high, _ in rows)
+    assert finished.output.count("# OSU MPI Allreduce Latency Test") == 2
+
+
+def test_nothing_is_overwritten(tmp_path):
+    path = tmp_path / "out.json"
+    path.write_text("results of a long night")
+    (tmp_path / "out.json.1").write_text("and another")
+    finished = perf(2, *FAST, "-b", "4K", "-e", "4K", "--wire", "e4m3", "-J", path)
+    assert f"# Writing JSON output to {path}.2" in finished.output
+    assert path.read_text() == "results of a long night"
+    assert len(json.loads((tmp_path / "out.json.2").read_text())["results"]) == 2
+
+
+def test_gradients_come_with_the_program(tmp_path):
+    record = measured(2, tmp_path / "g.json", "-b", "64K", "-e", "64K", "--input", "gradients")
+    assert "gradients" in record["input"]
+    # Gradients are small; normal random numbers are not.
+    assert all(r["max_error"] < 0.05 and r["wrong"] == 0 for r in record["results"])
+
+
+def test_values_from_a_file(tmp_path):
+    np.save(tmp_path / "ones.npy", np.ones(10, np.float32))
+    options = ["-b", "4K", "-e", "4K", "--wire", "e4m3", "--input", tmp_path / "ones.npy"]
+    record = measured(3, tmp_path / "out.json", *options)
+    assert [r["max_error"] for r in record["results"]] == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["half", "bfloat16", "double"])
+def test_types(kind, tmp_path):
+    options = ["-d", kind, "-b", "64K", "-e", "64K", "--wire", "fp32,e4m3", "-o", "avg"]
+    record = measured(2, tmp_path / "out.json", *options)
+    assert {r["type"] for r in record["results"]} == {kind}
+    assert all(r["wrong"] == 0 for r in record["results"])
+    wires = [r["wire"] for r in record["results"]]
+    assert wires == (["fp64", "fp64"] if kind == "double" else ["fp32", "e4m3"])
+    assert len(record["left_out"]) == 1
+
+
+def test_what_cannot_be_is_left_out(tmp_path):
+    options = ["--wire", "e4m3,bfp8", "--scaling", "none,aps", "--accumulate", "wide,kahan"]
+    record = measured(2, tmp_path / "out.json", "-b", "4K", "-e", "4K", *options)
+    assert len(record["results"]) == 1 + 4 + 1
+    assert len(record["left_out"]) == 3
+    assert all("bfp8" in one["contender"] and one["reason"] for one in record["left_out"])
+
+
+def test_stochastic_sums_are_the_same_on_all_ranks(tmp_path):
+    options = ["--wire", "e4m3", "--rounding", "stochastic", "--baseline", "none"]
+    (result,) = measured(2, tmp_path / "out.json", "-b", "4K", "-e", "4K", *options)["results"]
+    assert result["checked_against"] == "ranks" and result["wrong"] == 0
+    assert result["gain"] is None and 0 < result["rel_rms"] < 0.2
+
+
+def test_no_checks(tmp_path):
+    options = ["-b", "4K", "-e", "4K", "-c", "0", "--wire", "e4m3"]
+    for result in measured(2, tmp_path / "out.json", *options)["results"]:
+        assert result["wrong"] is None and result["rel_rms"] is None
+
+
+def test_time_limit_means_fewer_iterations(tmp_path):
+    finished = perf(
+        2, "-n", "100000", "--time-limit", "0.2", "-b", "4M", "-e", "4M", "-J", tmp_path / "o.json"
+    )
+    assert finished.code == 0, finished.output
+    results = json.loads((tmp_path / "o.json").read_text())["results"]
+    assert len({r["iterations"] for r in results}) == 1
+    assert 3 <= results[0]["iterations"] < 1000
+
+
+WRONG = {
+    "--wire": [("e4m3,foo", "foo"), ("none,e4m3", "none"), ("", "")],
+    "--algorithm": [("rong", "rong")],
+    "--scaling": [("aps:7", "aps:7")],
+    "-b": [("12Q", "12Q"), ("-5", "-5"), ("64M", "67108864")],
+    "-f": [("1", "1")],
+    "-n": [("0", "0")],
+    "-d": [("int7", "int7")],
+    "--input": [("/no/such.npy", "/no/such.npy")],
+    "-J": [("/no/such/out.json", "/no/such/out.json")],
+    "-e": [("100G", "107374182400")],
+    "--baseline": [("gloo", "gloo")],
+    "--frobnicate": [("1", "--frobnicate")],
+}
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "named"),
+    [(flag, value, named) for flag, cases in WRONG.items() for value, named in cases],
+)
+def test_mistakes_are_explained_once(flag, value, named):
+    limits = ["-i", "1G"] if flag == "-e" else []
+    finished = perf(2, *limits, flag, value)
+    assert finished.code == 2, finished.output
+    said = finished.output.split("-----")[0]  # what follows is mpirun's
+    assert named in said and len(said.splitlines()) <= 4, said
+
+
+def test_help_comes_once():
+    finished = perf(3, "--help")
+    assert finished.code == 0
+    assert finished.output.count("exit codes:") == 1
+    names = SCHEMA["properties"]["results"]["items"]["properties"]
+    assert {"rel_rms", "max_error"} < set(names) and "rel_rms" in finished.output
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs script(1) to have a terminal")
+def test_a_terminal_shows_progress(tmp_path):
+    command = " ".join(
+        str(word) for word in [*mpirun_command(2), PROGRAM, "-b", "16M", "-e", "16M"]
+    )
+    finished = run(["script", "-qec", command, tmp_path / "typescript"], 60.0)
+    assert finished.code == 0, finished.output
+    assert re.search(r"# 16 MiB  \S.*iteration \d+ of 20", finished.output)
+
+
+def test_without_a_terminal_there_is_no_progress():
+    finished = perf(2, *FAST, "-b", "16M", "-e", "16M", "--wire", "e4m3")
+    assert "iteration" not in finished.output and "\x1b" not in finished.output
