@@ -19,10 +19,13 @@ set(CPDCOMM_MPI_TEST_ENVIRONMENT
   OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
   OMPI_MCA_mpi_yield_when_idle=1)
 
-# cpdcomm_mpi_test(<name> <program> <processes> [<variable>=<value>...]): one run under mpiexec.
+# cpdcomm_mpi_test(<name> <program> <processes> [ENVIRONMENT <variable>=<value>...]
+#                  [ARGUMENTS <argument>...]): one run under mpiexec.
 function(cpdcomm_mpi_test name program processes)
+  cmake_parse_arguments(PARSE_ARGV 3 TEST "" "" "ENVIRONMENT;ARGUMENTS")
   add_test(NAME mpi.${name}
-    COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${processes} $<TARGET_FILE:${program}>)
+    COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${processes} $<TARGET_FILE:${program}>
+      ${TEST_ARGUMENTS})
   set_tests_properties(mpi.${name} PROPERTIES LABELS mpi PROCESSORS ${processes} TIMEOUT 120
-    ENVIRONMENT "${CPDCOMM_MPI_TEST_ENVIRONMENT};${ARGN}")
+    ENVIRONMENT "${CPDCOMM_MPI_TEST_ENVIRONMENT};${TEST_ENVIRONMENT}")
 endfunction()

@@ -17,7 +17,10 @@ void flip_last_bit(Buffer& sum, std::size_t value) {
 }
 
 const std::map<std::string, Spoiler> kWays{
-    {"one_rank", [](int rank, Buffer& sum) { if (rank == 1) flip_last_bit(sum, 77); }},
+    {"one_rank",
+     [](int rank, Buffer& sum) {
+       if (rank == 1) flip_last_bit(sum, 77);
+     }},
     {"all_ranks", [](int, Buffer& sum) { flip_last_bit(sum, 77); }},
     {"last_value", [](int, Buffer& sum) { flip_last_bit(sum, sum.count() - 1); }},
     {"never", {}}};
