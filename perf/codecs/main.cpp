@@ -38,14 +38,14 @@ void write_file(const Record& record, const std::vector<Result>& results) {
   const OutputFile file(record.options.output_file);
   std::FILE* notes = record.options.format == "table" ? stdout : stderr;
   fmt::print(notes, "# Writing JSON output to {}\n", file.name());
-  file.write(to_json(record, results).dump(1) + "\n");
+  file.write(to_json(record, results));
 }
 
 void print(const Record& record, const std::vector<Result>& results) {
   const std::string& format = record.options.format;
   if (format == "table") print_table(results);
   if (format == "csv") print_csv(results);
-  if (format == "json") fmt::print("{}\n", to_json(record, results).dump(1));
+  if (format == "json") fmt::print("{}", to_json(record, results));
 }
 
 /// @returns what the filter let through; nothing was measured where it was only to be listed

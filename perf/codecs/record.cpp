@@ -4,6 +4,7 @@
 #include <fmt/chrono.h>
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 
 #include "common/machine.hpp"
 #include "cpdcomm/version.hpp"
@@ -70,17 +71,19 @@ Record record_now(int argc, char** argv, const Options& options, int cores) {
       std::vector<std::string>(argv, argv + argc), options, cores};
 }
 
-Json to_json(const Record& record, const std::vector<Result>& results) {
+std::string to_json(const Record& record, const std::vector<Result>& results) {
   Json rows = Json::array();
   for (const Result& result : results) rows.push_back(to_json(result));
-  return {{"schema", "cpd-codec-perf/1"},
-          {"program", "cpd-codec-perf"},
-          {"version", version()},
-          {"date", record.date},
-          {"command", record.command},
-          {"machine", machine(record)},
-          {"options", to_json(record.options)},
-          {"results", rows}};
+  const Json all{{"schema", "cpd-codec-perf/1"},
+                 {"program", "cpd-codec-perf"},
+                 {"version", version()},
+                 {"date", record.date},
+                 {"command", record.command},
+                 {"machine", machine(record)},
+                 {"options", to_json(record.options)},
+                 {"results", rows}};
+  // What is not UTF-8 in the command is no reason to lose the results.
+  return all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace cpdcomm::perf

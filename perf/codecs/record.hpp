@@ -1,6 +1,5 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -19,7 +18,7 @@ struct Record {
 
 Record record_now(int argc, char** argv, const Options& options, int cores);
 
-/// As perf/schema/codec.schema.json says.
-nlohmann::ordered_json to_json(const Record& record, const std::vector<Result>& results);
+/// JSON as perf/schema/codec.schema.json says.
+std::string to_json(const Record& record, const std::vector<Result>& results);
 
 }  // namespace cpdcomm::perf
