@@ -134,10 +134,10 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 def test_what_was_asked_for_twice_is_measured_once(tmp_path: Path) -> None:
     twice = ["--wire", "fp16,e5m10,fp16", "--kernels", "encode", "--values", "1Ki,1024"]
-    settings = ["--threads", "1,1", "-n", "1", "--min-time", "0.001", "--format", "csv"]
+    settings = ["--threads", "1,1", "-n", "1", "--min-time", "0.001", "--format", "json"]
     done = run(*twice, *settings, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 2  # the names and one row
+    assert [row["repetitions"] for row in json.loads(done.stdout)["results"]] == [1]
 
 
 def test_options_of_google_benchmark_go_on(tmp_path: Path) -> None:
