@@ -2,14 +2,12 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "allreduce/writers.hpp"
 #include "codec/targets.hpp"
 #include "common/machine.hpp"
-#include "common/text.hpp"
-#include "cpdcomm/error.hpp"
+#include "common/output_file.hpp"
 #include "cpdcomm/version.hpp"
 
 namespace cpdcomm::perf {
@@ -57,7 +55,7 @@ Json json_of(const Result& r) {
   return json;
 }
 
-Json json_of(const Run& run, const std::vector<Result>& results) {
+std::string text_of(const Run& run, const std::vector<Result>& results) {
   Json hosts = Json::array();
   for (const Place& place : run.places) hosts.push_back(place.host);
   Json options = Json::object();
@@ -85,25 +83,26 @@ Json json_of(const Run& run, const std::vector<Result>& results) {
             {"left_out", left_out},
             {"results", Json::array()}};
   for (const Result& result : results) json["results"].push_back(json_of(result));
-  return json;
+  // What is not UTF-8 in the command is no reason to lose the results.
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 class JsonOnStdout final : public Writer {
  public:
   void end(const Run& run, const std::vector<Result>& all) override {
-    fmt::print("{}\n", json_of(run, all).dump(1));
+    fmt::print("{}", text_of(run, all));
     std::fflush(stdout);
   }
 };
 
 class JsonFile final : public Writer {
  public:
-  explicit JsonFile(const std::string& path) : path_(make_new_file(path)) {}
+  explicit JsonFile(const std::string& path) : file_(path) {}
 
   void begin(const Run& run) override {
     run_ = &run;
     if (run.options.output != Options::Output::json) {
-      fmt::print("# Writing JSON output to {}\n", path_);
+      fmt::print("# Writing JSON output to {}\n", file_.name());
     }
     write();
   }
@@ -113,15 +112,9 @@ class JsonFile final : public Writer {
   }
 
  private:
-  void write() const {
-    std::ofstream file(path_);
-    file << json_of(*run_, so_far_).dump(1) << '\n';
-    if (!file.flush()) {
-      throw Error(ErrorCode::invalid_argument, fmt::format("'{}' cannot be written", path_));
-    }
-  }
+  void write() const { file_.write(text_of(*run_, so_far_)); }
 
-  std::string path_;
+  OutputFile file_;
   const Run* run_ = nullptr;
   std::vector<Result> so_far_;
 };

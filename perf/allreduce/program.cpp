@@ -14,15 +14,13 @@
 #include "allreduce/data.hpp"
 #include "allreduce/progress.hpp"
 #include "allreduce/writers.hpp"
+#include "common/exit_codes.hpp"
 #include "common/text.hpp"
 #include "cpdcomm/error.hpp"
 #include "cpdcomm/mpi.hpp"
 
 namespace cpdcomm::perf {
 namespace {
-
-constexpr int kWrong = 1;
-constexpr int kUnusable = 2;
 
 int rank_in_world() {
   int rank = 0;
@@ -117,12 +115,12 @@ int measure(const Options& options, std::vector<std::string> command, const Spoi
                std::make_move_iterator(results.end()));
   }
   for (const auto& writer : writers) writer->end(run, all);
-  return count_wrong(all) == 0 ? 0 : kWrong;
+  return count_wrong(all) == 0 ? kDone : kWrong;
 }
 
 int complain(const std::string& what) {
   if (rank_in_world() == 0) fmt::print(stderr, "cpd-allreduce-perf: {}\n", what);
-  return kUnusable;
+  return kFailed;
 }
 
 /// The same on every rank, or the end of all.
@@ -138,8 +136,8 @@ int guarded(const Options& options, std::vector<std::string> command, const Spoi
   } catch (const std::exception& error) {
     fmt::print(stderr, "cpd-allreduce-perf: rank {}: {}\n", rank_in_world(), error.what());
   }
-  MPI_Abort(MPI_COMM_WORLD, kUnusable);
-  return kUnusable;
+  MPI_Abort(MPI_COMM_WORLD, kFailed);
+  return kFailed;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@ template <typename T>
 class Aligned {
  public:
   explicit Aligned(std::size_t size) : memory_(hwy::AllocateAligned<T>(size)), size_(size) {
+    if (!memory_) throw std::bad_alloc();
     std::fill_n(data(), size, T{});
   }
   T* data() const { return memory_.get(); }

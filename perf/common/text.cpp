@@ -1,16 +1,10 @@
 #include "common/text.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <ctime>
-
-#include "cpdcomm/error.hpp"
 
 namespace cpdcomm::perf {
 
@@ -44,21 +38,6 @@ std::string date_now() {
   std::array<char, 32> text;
   std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
   return text.data();
-}
-
-std::string make_new_file(const std::string& path) {
-  for (int number = 0;; ++number) {
-    const std::string candidate = number == 0 ? path : fmt::format("{}.{}", path, number);
-    const int file = open(candidate.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file >= 0) {
-      close(file);
-      return candidate;
-    }
-    if (errno != EEXIST) {
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("'{}' cannot be written: {}", candidate, std::strerror(errno)));
-    }
-  }
 }
 
 }  // namespace cpdcomm::perf

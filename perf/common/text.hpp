@@ -18,8 +18,4 @@ std::string in_columns(double value, int columns);
 /// Now in UTC, as in ISO 8601.
 std::string date_now();
 
-/// The first of PATH, PATH.1, PATH.2, ... that did not exist. It is made, and empty.
-/// @throws Error invalid_argument that names the path and what the system says
-std::string make_new_file(const std::string& path);
-
 }  // namespace cpdcomm::perf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import ml_dtypes
 import numpy as np
@@ -39,10 +41,11 @@ Rates count 4 bytes for each FP32 value, whatever is read and written, on one co
 gives a new tensor, as clone does; memcpy (torch's copy_) writes into memory that is there already.
 ml_dtypes and torch keep a byte for each value, cpdcomm packs: 4 bits for e2m1fn.
 
-examples:
-  python perf/codec_peers.py                               a table, about a minute
-  python perf/codec_peers.py --out peers.json              for perf/plot_codec.py, too
-  python perf/codec_peers.py --formats e5m2 --values 65536
+examples, from the root of the clone:
+  PYTHONPATH=perf .venv/bin/python -m cpdperf.peers.codec               a table, about a minute
+  PYTHONPATH=perf .venv/bin/python -m cpdperf.peers.codec -J peers.json
+  PYTHONPATH=perf .venv/bin/python -m cpdperf.peers.codec --wire e5m2 --values 65536
+  perf/plot codec codec.json --peers peers.json                         draws it
 """
 
 
@@ -165,12 +168,32 @@ def positive(text: str) -> int:
     return value
 
 
+def writable(text: str) -> Path:
+    """A file that can be created, to say so before anything is measured."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; the name of a file is needed")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
+
+
+def create(path: Path) -> TextIO:
+    """A new file under the first free of FILE, FILE.1, FILE.2, ...: nothing is overwritten."""
+    names = itertools.chain([str(path)], (f"{path}.{i}" for i in itertools.count(1)))
+    return open(next(name for name in names if not Path(name).exists()), "x")
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m cpdperf.peers.codec",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--formats",
+        "--wire",
         nargs="+",
         choices=FORMATS,
         default=FORMATS,
@@ -178,8 +201,14 @@ def parse() -> argparse.Namespace:
         help=f"some of {' '.join(FORMATS)} (default: all)",
     )
     parser.add_argument("--values", type=positive, default=1 << 24, help="default: 16777216")
-    parser.add_argument("--repetitions", type=positive, default=15, help="default: 15")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write JSON to this file, too")
+    parser.add_argument("-n", "--repetitions", type=positive, default=15, help="default: 15")
+    parser.add_argument(
+        "-J",
+        "--output_file",
+        type=writable,
+        metavar="FILE",
+        help="write JSON, too; if FILE exists, to FILE.1, FILE.2, ...",
+    )
     return parser.parse_args()
 
 
@@ -194,9 +223,11 @@ def main() -> None:
     measure(candidates, arguments.repetitions)
     table = rows(candidates, arguments.values)
     print_table(table)
-    if arguments.out is not None:
+    if arguments.output_file is not None:
         record = {"context": context(), "values": arguments.values, "results": table}
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+        with create(arguments.output_file) as file:
+            print(f"# Writing JSON output to {file.name}")
+            file.write(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

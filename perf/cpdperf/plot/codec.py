@@ -25,21 +25,27 @@ examples:
 """
 
 
+def in_words(values: int) -> str:
+    """A number of values as --values of cpd-codec-perf takes it: 16Ki, 16Mi."""
+    for unit, size in (("Mi", 1 << 20), ("Ki", 1 << 10)):
+        if values % size == 0:
+            return f"{values // size}{unit}"
+    return str(values)
+
+
 def medians(record: dict[str, Any], values: str, threads: int) -> Rates:
-    """The medians of cpd-codec-perf for one buffer and number of threads, in the order asked for."""
-    rates = {}
-    for run in sorted(record["benchmarks"], key=lambda run: run["family_index"]):
-        if run.get("aggregate_name", "median") != "median":
-            continue
-        kernel, name, size = run["run_name"].split("/")[:3]
-        if size == values and run["threads"] == threads:
-            rates[kernel, name] = run["bytes_per_second"]
-    return rates
+    """The medians for one buffer and number of threads, in the order asked for."""
+    return {
+        (row["kernel"], row["format"]): row["bytes_per_second"]
+        for row in record["results"]
+        if values in (in_words(row["values"]), str(row["values"])) and row["threads"] == threads
+    }
 
 
 def choices(record: dict[str, Any]) -> str:
-    found = {(run["run_name"].split("/")[2], run["threads"]) for run in record["benchmarks"]}
-    return ", ".join(f"--values {size} --threads {threads}" for size, threads in sorted(found))
+    """What --values and --threads can be for this record."""
+    found = sorted({(row["values"], row["threads"]) for row in record["results"]})
+    return ", ".join(f"--values {in_words(size)} --threads {threads}" for size, threads in found)
 
 
 def draw_kernel(axes: Axes, kernel: str, formats: list[str], rates: Rates, memcpy: float) -> None:
@@ -123,7 +129,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("codec", type=Path, help="JSON of cpd-codec-perf --out")
+    parser.add_argument("codec", type=Path, help="JSON of cpd-codec-perf -J")
     parser.add_argument("--peers", type=Path, help="JSON of codec_peers.py --out")
     parser.add_argument("--values", default="16Mi", help="which buffers (default: 16Mi)")
     parser.add_argument("--threads", type=int, default=1, help="which runs (default: 1)")
@@ -148,12 +154,11 @@ def main() -> None:
     heights = [1.2 + 0.24 * rows] + ([] if peers is None else [2.6])
     figure = Figure(figsize=(12, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    context = record["context"]
     draw_codec(
         parts[0],
         rates,
         f"FP32 bytes per second relative to memcpy: {arguments.values} values, "
-        f"{arguments.threads} thread(s), {context['cpu_model']}, {context['date'][:10]}",
+        f"{arguments.threads} thread(s), {record['machine']['cpu_model']}, {record['date'][:10]}",
     )
     if peers is not None:
         draw_peers(parts[1], peers)
