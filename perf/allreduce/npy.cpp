@@ -27,6 +27,7 @@ static_assert(std::endian::native == std::endian::little);
 
 constexpr std::string_view kMagic = "\x93NUMPY";
 constexpr std::size_t kLongestHeader = 1 << 16;
+constexpr std::size_t kShownHeader = 200;
 constexpr std::size_t kPieceBytes = 1 << 16;
 
 struct Header {
@@ -196,7 +197,7 @@ class NpyFile {
       fail(
           fmt::format("the header is {:?}; allowed is a plain array's, such as "
                       "{{'descr': '<f4', 'fortran_order': False, 'shape': (8, 1000)}}",
-                      text));
+                      text.substr(0, kShownHeader)));
     }
   }
 

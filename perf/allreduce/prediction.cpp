@@ -100,10 +100,10 @@ void LargestByGroup::see(std::size_t first, std::span<const float> values) {
   for (std::size_t done = 0; done < values.size();) {
     const std::size_t at = first + done;
     const std::size_t now = std::min(values.size() - done, group_ - at % group_);
-    const std::uint32_t bits = codec::plain::largest_bits(values.data() + done, now);
     // The bits of magnitudes are in the order of the magnitudes, with Inf and NaN above all.
-    float& largest = largest_[at / group_];
-    largest = numerics::float_of(std::max(numerics::bits_of(largest), bits));
+    const std::uint32_t bits = codec::plain::largest_bits(values.data() + done, now);
+    const float largest = numerics::float_of(std::min(bits, numerics::kInfinity));
+    largest_[at / group_] = std::max(largest_[at / group_], largest);
     done += now;
   }
 }

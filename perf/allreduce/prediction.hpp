@@ -34,7 +34,8 @@ class LargestByGroup {
 
   /// Takes in a part of one rank: values `first` and on. Any order, any cuts.
   void see(std::size_t first, std::span<const float> values);
-  /// Of what was seen; not finite where a value is not. Empty where nothing is scaled.
+  /// Of what was seen; Inf where any value is not finite, so that a maximum over the ranks keeps
+  /// it. Empty where nothing is scaled.
   std::span<const float> all() const { return largest_; }
 
  private:
@@ -62,10 +63,8 @@ class Prediction {
   /// Predicts values first .. first + out.size() - 1. Of fp16 and bf16 the parts are given as FP32,
   /// and so is the result.
   /// @param parts  of each rank, the slice
-  /// @throws Error invalid_argument unless the slice is one of the tensor's, starts at a multiple
-  /// of
-  ///         the alignment and ends at such a multiple or the tensor's end, and every rank has a
-  ///         part
+  /// @throws Error invalid_argument for another number of parts, and for a slice that is not inside
+  ///         the tensor or is cut elsewhere than at multiples of the alignment and at the end
   void predict(std::size_t first, std::span<const float* const> parts, std::span<float> out);
 
  private:

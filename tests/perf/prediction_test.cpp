@@ -247,6 +247,23 @@ TEST(Prediction, FindsOneChangedBitOfOnePart) {
   }
 }
 
+TEST(LargestByGroup, SeesEveryGroup) {
+  const Case of{.wire = Format::parse("e4m3"), .scaling = {Scaling::Kind::aps, 16}, .count = 50};
+  LargestByGroup largest(of);
+  EXPECT_EQ(largest.all().size(), 4u);
+  Values values(50, 1.0f);
+  values[15] = -3.0f;
+  values[16] = 0x1p-149f;
+  values[33] = NAN;
+  values[49] = 7.0f;
+  largest.see(0, std::span(values).first(20));
+  largest.see(20, std::span(values).subspan(20));
+  EXPECT_TRUE(same_bits(largest.all(), Values{3.0f, 1.0f, HUGE_VALF, 7.0f}));
+  largest.see(8, Values{-5.0f});
+  EXPECT_TRUE(same_bits(largest.all(), Values{5.0f, 1.0f, HUGE_VALF, 7.0f}));
+  EXPECT_TRUE(LargestByGroup({.wire = Format::parse("bfp8"), .count = 50}).all().empty());
+}
+
 TEST(Prediction, IsOfferedForWhatItCovers) {
   EXPECT_TRUE(can_predict({}, DataType::fp32));
   EXPECT_TRUE(
