@@ -21,8 +21,9 @@ std::string why_not_writable(const std::string& file) {
     return fmt::format("'{}' is a folder; the name of a file is needed", file);
   }
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder))
+  if (!fs::is_directory(folder)) {
     return fmt::format("'{}' cannot be created: there is no folder '{}'", file, folder.string());
+  }
   if (access(folder.c_str(), W_OK) != 0) {
     return fmt::format("'{}' cannot be created in its folder: {}", file, std::strerror(errno));
   }
