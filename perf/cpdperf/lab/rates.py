@@ -1,0 +1,35 @@
+"""Link rates as people write them."""
+
+import re
+
+from cpdperf.lab.errors import LabError
+
+LOWEST_MBIT = 1
+HIGHEST_MBIT = 100_000
+ALLOWED = "1mbit to 100gbit, such as 100mbit, 2.5gbit or 10gbit, or none for no limit"
+
+
+def parse_rate(text: str) -> int | None:
+    """Mbit/s, or None for a link without a limit."""
+    if text == "none":
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(mbit|gbit)", text)
+    if found is None:
+        raise LabError(f"rate '{text}': allowed are {ALLOWED}")
+    mbit = float(found[1]) * (1000 if found[2] == "gbit" else 1)
+    if mbit != int(mbit):
+        raise LabError(f"rate '{text}': whole Mbit/s only")
+    return checked_rate(int(mbit))
+
+
+def checked_rate(mbit: int | None) -> int | None:
+    if mbit is not None and not LOWEST_MBIT <= mbit <= HIGHEST_MBIT:
+        raise LabError(f"rate {mbit}mbit: allowed are {ALLOWED}")
+    return mbit
+
+
+def format_rate(mbit: int | None) -> str:
+    """The inverse of parse_rate."""
+    if mbit is None:
+        return "none"
+    return f"{mbit / 1000:g}gbit" if mbit >= 1000 else f"{mbit}mbit"
