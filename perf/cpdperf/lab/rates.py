@@ -6,7 +6,7 @@ from cpdperf.lab.errors import LabError
 
 LOWEST_MBIT = 1
 HIGHEST_MBIT = 100_000
-ALLOWED = "1mbit to 100gbit, such as 100mbit, 2.5gbit or 10gbit, or none for no limit"
+ALLOWED = "1mbit to 100gbit in whole mbit, such as 100mbit or 2.5gbit, or none for no limit"
 
 
 def parse_rate(text: str) -> int | None:
@@ -14,18 +14,21 @@ def parse_rate(text: str) -> int | None:
     if text == "none":
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(mbit|gbit)", text)
-    if found is None:
+    mbit = float(found[1]) * (1000 if found[2] == "gbit" else 1) if found else 0
+    if mbit != int(mbit) or not _possible(int(mbit)):
         raise LabError(f"rate '{text}': allowed are {ALLOWED}")
-    mbit = float(found[1]) * (1000 if found[2] == "gbit" else 1)
-    if mbit != int(mbit):
-        raise LabError(f"rate '{text}': whole Mbit/s only")
-    return checked_rate(int(mbit))
+    return int(mbit)
 
 
 def checked_rate(mbit: int | None) -> int | None:
-    if mbit is not None and not LOWEST_MBIT <= mbit <= HIGHEST_MBIT:
-        raise LabError(f"rate {mbit}mbit: allowed are {ALLOWED}")
+    """The same rate, if a link can have it."""
+    if mbit is not None and not _possible(mbit):
+        raise LabError(f"rate {mbit} Mbit/s: allowed are {ALLOWED}")
     return mbit
+
+
+def _possible(mbit: int) -> bool:
+    return LOWEST_MBIT <= mbit <= HIGHEST_MBIT
 
 
 def format_rate(mbit: int | None) -> str:

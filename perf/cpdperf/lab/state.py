@@ -68,8 +68,12 @@ def claim(name: str) -> None:
 
 
 def write_hosts_file(lab: Settings) -> None:
-    lines = [f"{address(host)} {host_name(lab.name, host)}\n" for host in range(lab.hosts)]
-    hosts_file(lab.name).write_text("127.0.0.1 localhost\n" + "".join(lines))
+    lines = ["127.0.0.1 localhost\n"]
+    for host in range(lab.hosts):
+        # The second is how gloo, on IPv6 sockets, asks for the name of an IPv4 address.
+        for form in (address(host), f"::ffff:{address(host)}"):
+            lines.append(f"{form} {host_name(lab.name, host)}\n")
+    hosts_file(lab.name).write_text("".join(lines))
 
 
 def save(settings: Settings) -> None:
