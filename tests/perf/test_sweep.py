@@ -14,6 +14,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from cpdperf.lab import Interrupted
 from cpdperf.sweep import command_line, matrix, statistics
 from cpdperf.sweep.bits import bits_of
 from cpdperf.sweep.estimate import Estimate
@@ -45,7 +46,7 @@ class FakeNetwork:
         name = Path(words[words.index("-J") + 1]).name
         self.started.append(name.removeprefix(".").removesuffix(".result"))
         if self.interrupt_at == self.started[-1]:
-            raise KeyboardInterrupt
+            raise Interrupted(signal.SIGINT)
         if not program.under_mpi:
             words = [str(FAKE), *words[3:]]
         environment = {**os.environ, **program.environment}
@@ -71,6 +72,14 @@ def sweep(folder, *more):
 
 def result(folder):
     return json.loads((folder / "sweep.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert sweep(folder) == 0
+    return folder
 
 
 # --- the plan -------------------------------------------------------------------------------------
@@ -142,18 +151,31 @@ def test_dry_run_prints_all_launches_and_makes_no_folder(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_estimate_learns_from_launches_of_the_same_kind():
-    places = (Place("host", 2, SizeRange(1024, 1024)), Place("1gbit", 2, SizeRange(1024, 1 << 20)))
+def estimate_of_two_places():
+    places = tuple(Place(name, 2, SizeRange(1024, 64 << 20)) for name in ("host", "1gbit"))
     plan = Plan(places, Contenders(("fp32",)), Effort(2))
-    estimate = Estimate(plan, cores=4)
-    launches = {launch.name: launch for launch in plan.launches()}
-    before = {name: estimate.seconds(launch) for name, launch in launches.items()}
-    estimate.learn(launches["host-2-gloo-0"], 3 * before["host-2-gloo-0"])
-    estimate.learn(launches["host-2-cpd-0"], 2 * before["host-2-cpd-0"])
-    after = {name: estimate.seconds(launch) for name, launch in launches.items()}
-    assert after["1gbit-2-cpd-1"] == pytest.approx(2 * before["1gbit-2-cpd-1"])
-    assert after["1gbit-2-gloo-1"] == pytest.approx(3 * before["1gbit-2-gloo-1"])
-    assert 2 < after["1gbit-2-openmpi-ring-0"] / before["1gbit-2-openmpi-ring-0"] < 3
+    return Estimate(plan, cores=4), {launch.name: launch for launch in plan.launches()}
+
+
+def test_the_estimate_learns_from_launches_of_the_same_kind_and_place():
+    estimate, launches = estimate_of_two_places()
+    first, second = launches["host-2-gloo-0"], launches["host-2-gloo-1"]
+    before = estimate.seconds(second)
+    estimate.learn(first, 3 * estimate.seconds(first))
+    estimate.learn(launches["host-2-cpd-0"], 1.0)
+    assert estimate.seconds(second) == pytest.approx(3 * before)
+
+
+def test_the_estimate_trusts_launches_elsewhere_by_their_length():
+    estimate, launches = estimate_of_two_places()
+    host, other = launches["host-2-cpd-0"], launches["1gbit-2-cpd-0"]
+    model, before = estimate.seconds(host), estimate.seconds(other)
+    estimate.learn(host, 2 * model)
+    expected = (2 * model + 20) / (model + 20)
+    assert estimate.seconds(other) == pytest.approx(expected * before)
+    # Of another kind, and none of that kind is known yet.
+    unknown = launches["1gbit-2-gloo-0"]
+    assert estimate.seconds(unknown) == pytest.approx(expected * estimate.model[unknown])
 
 
 def test_durations():
@@ -189,9 +211,8 @@ def test_a_program_that_is_not_there(tmp_path, capsys):
 # --- runs -----------------------------------------------------------------------------------------
 
 
-def test_a_whole_run(tmp_path, capsys):
-    assert sweep(tmp_path / "run") == 0
-    document = result(tmp_path / "run")
+def test_a_whole_run(whole):
+    document = result(whole)
     assert document["schema"] == "cpdperf-sweep/1"
     assert document["versions"] == {"cpdcomm": "0.1", "mpi": "Fake MPI", "torch": "0.1"}
     assert document["machine"]["cores"] == len(os.sched_getaffinity(0))
@@ -205,22 +226,19 @@ def test_a_whole_run(tmp_path, capsys):
         assert row["launches"] == 2 and row["iterations"] == 10 and row["wrong"] == 0
         assert row["time_us_low"] <= row["time_us"] <= row["time_us_high"]
         assert row["gain_low"] <= row["gain"] <= row["gain_high"]
-    assert not list((tmp_path / "run" / "launches").glob(".*"))  # no file of a launch is left
-    assert "6/6 1gbit-4-gloo-1" in capsys.readouterr().err
+    assert not list((whole / "launches").glob(".*"))  # no file of a launch is left
 
 
-def test_the_fake_writes_what_the_schema_asks_for(tmp_path):
-    sweep(tmp_path / "run")
+def test_the_fake_writes_what_the_schema_asks_for(whole):
     schema = json.loads((ROOT / "perf" / "schema" / "allreduce.schema.json").read_text())
-    records = sorted((tmp_path / "run" / "launches").glob("*.json"))
+    records = sorted((whole / "launches").glob("*.json"))
     assert len(records) == LAUNCHES
     for path in records:
         jsonschema.validate(json.loads(path.read_text())["result"], schema)
 
 
-def test_gains_and_bounds(tmp_path):
-    sweep(tmp_path / "run")
-    rows = [row for row in result(tmp_path / "run")["rows"] if row["size"] == 16384]
+def test_gains_and_bounds(whole):
+    rows = [row for row in result(whole)["rows"] if row["size"] == 16384]
     fp32 = [row for row in rows if row["wire"] == "fp32"]
     best = min(fp32, key=lambda row: row["time_us"])
     assert best["gain"] == best["gain_low"] == best["gain_high"] == 1.0
@@ -237,9 +255,7 @@ def without_times(document):
     return {name: value for name, value in document.items() if name not in changing}
 
 
-def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, capsys):
-    assert sweep(tmp_path / "whole") == 0
-    monkeypatch.setattr(FakeNetwork, "started", [])
+def test_an_interrupted_run_goes_on(whole, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(FakeNetwork, "interrupt_at", "1gbit-4-gloo-0")
     assert sweep(tmp_path / "run") == 130
     assert f"--run-dir {tmp_path / 'run'}" in capsys.readouterr().err.splitlines()[-1]
@@ -249,10 +265,11 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(FakeNetwork, "started", [])
     monkeypatch.setattr(FakeNetwork, "interrupt_at", None)
     assert sweep(tmp_path / "run") == 0
+    assert "4/4 1gbit-4-gloo-1: " in capsys.readouterr().err
     assert FakeNetwork.started == [
         *("1gbit-4-gloo-0", "1gbit-4-cpd-1", "1gbit-4-openmpi-ring-1", "1gbit-4-gloo-1")
     ]
-    assert without_times(result(tmp_path / "run")) == without_times(result(tmp_path / "whole"))
+    assert without_times(result(tmp_path / "run")) == without_times(result(whole))
 
 
 def test_summarize_a_run_that_is_not_finished(tmp_path, monkeypatch):
@@ -268,28 +285,23 @@ def test_summarize_a_run_that_is_not_finished(tmp_path, monkeypatch):
     assert command_line.main(["summarize", str(tmp_path)]) == 2
 
 
-def test_nothing_is_overwritten(tmp_path, capsys):
-    assert sweep(tmp_path / "run") == 0
-    capsys.readouterr()
-    assert sweep(tmp_path / "run") == 2
+def test_nothing_is_overwritten(whole, capsys):
+    assert sweep(whole) == 2
     assert "sweep.json exists; --force overwrites it" in capsys.readouterr().err
-    FakeNetwork.started.clear()
-    assert sweep(tmp_path / "run", "--force") == 0
+    assert sweep(whole, "--force") == 0
     assert FakeNetwork.started == []
 
 
-def test_other_settings_are_refused(tmp_path, capsys):
-    assert sweep(tmp_path / "run") == 0
-    assert sweep(tmp_path / "run", "--launches", "3", "--force") == 2
+def test_other_settings_are_refused(whole, capsys):
+    assert sweep(whole, "--launches", "3", "--force") == 2
     assert "launches: 2 there, 3 now" in capsys.readouterr().err
 
 
-def test_another_build_of_the_program_is_refused(tmp_path, capsys):
+def test_another_build_of_the_program_is_refused(whole, tmp_path, capsys):
     changed = tmp_path / FAKE.name
     changed.write_text(FAKE.read_text() + "# changed\n")
     changed.chmod(0o755)
-    assert sweep(tmp_path / "run") == 0
-    assert sweep(tmp_path / "run", "--program", str(changed), "--force") == 2
+    assert sweep(whole, "--program", str(changed), "--force") == 2
     assert "program_build: " in capsys.readouterr().err
 
 
@@ -379,7 +391,7 @@ def test_a_signal_ends_everything_and_says_how_to_go_on(tmp_path, number):
         time.sleep(0.05)
     process.send_signal(number)
     _, said = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert said.splitlines()[-1].startswith("  perf/sweep --networks 1gbit")
     assert not is_running(int(mark.read_text()))
 

@@ -6,11 +6,11 @@ import argparse
 import datetime
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cpdperf.lab import Interrupted, interruptible
 from cpdperf.sweep import matrix, network, tool
 from cpdperf.sweep.estimate import Estimate
 from cpdperf.sweep.folder import FolderError, RunFolder, write_whole
@@ -47,10 +47,10 @@ examples:
 Variables OMPI_MCA_* and CPDCOMM_* reach the programs; they belong to the settings of a run.
 
 exit codes: 0 all is right, 1 a wrong result, 2 bad usage or another error, 3 a launch failed (the
-others are in sweep.json), 130 interrupted
+others are in sweep.json), 128 + signal when interrupted: 130 after Ctrl-C
 """
 
-WRONG, USAGE, FAILED, INTERRUPTED = 1, 2, 3, 130
+WRONG, USAGE, FAILED = 1, 2, 3
 
 
 class UsageError(Exception):
@@ -62,7 +62,10 @@ def main(argv: Sequence[str], open_network: OpenNetwork = network.open_network) 
     try:
         if argv[:1] == ["summarize"]:
             return summarize_command(parse_summarize(argv[1:]))
-        return sweep_command(parse_sweep(argv), list(argv), open_network)
+        with interruptible():
+            return sweep_command(parse_sweep(argv), list(argv), open_network)
+    except Interrupted as interrupt:
+        return interrupt.exit_code
     except (UsageError, FolderError, network.NetworkError, tool.ToolError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
@@ -291,11 +294,10 @@ def sweep_command(arguments: argparse.Namespace, argv: list[str], open_network: 
     expected = format_duration(estimate.total(waiting))
     progress.say(f"{len(waiting)} of {len(done)} launches, about {expected}, into {path}")
     try:
-        with terminating_like_ctrl_c():
-            run.all(waiting)
-    except KeyboardInterrupt:
+        run.all(waiting)
+    except Interrupted:
         progress.say(f"interrupted; go on with:\n  {command_to_go_on(argv, arguments, path)}")
-        return INTERRUPTED
+        raise
     write_summary(folder, out)
     return verdict(run)
 
@@ -347,19 +349,3 @@ def verdict(run: Run) -> int:
         print(f"{len(run.failed)} launches failed; the same command repeats them", file=sys.stderr)
         return FAILED
     return 0
-
-
-class terminating_like_ctrl_c:
-    """Within it SIGTERM and SIGHUP end a sweep as Ctrl-C does: with everything taken down."""
-
-    def __enter__(self) -> None:
-        signals = (signal.SIGTERM, signal.SIGHUP)
-        self.before = {number: signal.signal(number, interrupt) for number in signals}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

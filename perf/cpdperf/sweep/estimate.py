@@ -9,12 +9,13 @@ from cpdperf.sweep.matrix import CPD, GLOO, OPENMPI_RING, Place
 from cpdperf.sweep.plan import Launch, Plan
 
 # Measured on four cores, 2026-11; launches correct them soon.
-START_SECONDS = {CPD: 2.0, OPENMPI_RING: 2.0, GLOO: 5.0}
-LATENCY_SECONDS = 100e-6  # of one message over TCP, host or lab
+START_SECONDS = {CPD: 0.7, OPENMPI_RING: 0.7, GLOO: 3.0}
+LATENCY_SECONDS = 50e-6  # of one message over TCP, host or lab
 HOST_MBIT = 15_000  # what a rank sends through shared memory, with others beside it
 BYTES_PER_SECOND = 1e9  # of FP32 that a core encodes, adds and decodes, all passes together
 CHECK_BYTES_PER_SECOND = 0.15e9  # of FP32, where the ranks share the work of checking a sum
 FEWEST_ITERATIONS = 3
+ENOUGH_SECONDS = 20.0  # of launches elsewhere, to trust what they say by half
 TIME_OF_BOUND = 1.15  # of a good implementation, as a share of what the link allows
 
 
@@ -79,7 +80,11 @@ class Estimate:
         """Taken over modelled, of the launches most like this one."""
         same_kind = [done for done in self.taken if done.kind == launch.kind]
         same_place = [done for done in same_kind if done.place == launch.place]
-        for alike in (same_place, same_kind, list(self.taken)):
-            if alike:
-                return sum(map(self.taken.get, alike)) / sum(map(self.model.get, alike))
-        return 1.0
+        if same_place:
+            return self._ratio(same_place, prior=0.0)
+        return self._ratio(same_kind or list(self.taken), prior=ENOUGH_SECONDS)
+
+    def _ratio(self, launches: Sequence[Launch], prior: float) -> float:
+        """Short launches elsewhere tell little: `prior` seconds, as modelled, are added."""
+        taken = sum(self.taken[launch] for launch in launches)
+        return (taken + prior) / (sum(self.model[launch] for launch in launches) + prior)

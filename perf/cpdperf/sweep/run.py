@@ -49,7 +49,7 @@ class Run:
     def _one(self, launch: Launch, network: Network) -> None:
         limit = self.launch_limit or 60 + 5 * self.estimate.seconds(launch)
         with self.progress.during(launch):
-            folder = self.folder.path / "launches"
+            folder = self.folder.path.resolve() / "launches"
             found = run_launch(launch, self.plan, self.tool, network, folder, limit)
         if found["result"]:
             self.estimate.learn(launch, found["seconds"])
