@@ -89,7 +89,11 @@ def asked(variable, options):
 
 def main():
     options = parse()
-    if os.environ.get("OMPI_COMM_WORLD_RANK", "0") != "0":
+    for wire in options.wire.split(","):
+        if wire not in [*BITS, "none"]:
+            print(f"unknown format '{wire}'")
+            return 2
+    if os.environ.get("OMPI_COMM_WORLD_RANK", "0") != "0" or not options.J:
         return 0
     if asked("FAKE_FAILS", options):
         print("the fake was told to fail")

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from cpdperf.lab import Interrupted
-from cpdperf.sweep import command_line, matrix, statistics
+from cpdperf.sweep import command_line, matrix, network, statistics
 from cpdperf.sweep.bits import bits_of
 from cpdperf.sweep.estimate import Estimate
+from cpdperf.sweep.folder import RunFolder
 from cpdperf.sweep.matrix import Contenders, Effort, Place
-from cpdperf.sweep.network import NetworkError
 from cpdperf.sweep.plan import Plan, plan_of
 from cpdperf.sweep.processes import TIMED_OUT, run_together
 from cpdperf.sweep.progress import format_duration
@@ -208,6 +208,12 @@ def test_a_program_that_is_not_there(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_the_program_does_not_know_is_found_before_the_first_launch(tmp_path, capsys):
+    assert sweep(tmp_path / "run", "--wires", "fp32,e9m9") == 2
+    assert "unknown format 'e9m9'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 # --- runs -----------------------------------------------------------------------------------------
 
 
@@ -312,6 +318,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_two_sweeps_do_not_work_in_one_folder(whole, capsys):
+    with RunFolder.read(whole).locked():
+        assert sweep(whole, "--force") == 2
+    assert f"another perf/sweep works in {whole}" in capsys.readouterr().err
+
+
 def test_a_launch_that_fails_is_left_out_and_repeated(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_FAILS", "openmpi-ring-0")
     assert sweep(tmp_path / "run") == 3
@@ -341,7 +353,7 @@ def test_a_network_that_cannot_be_made(tmp_path):
     @contextlib.contextmanager
     def broken(place):
         if place.network == "1gbit":
-            raise NetworkError("made up")
+            raise network.NetworkError("made up")
         yield FakeNetwork(place)
 
     arguments = [*SMALL, "--networks", "1gbit,host", "--run-dir", str(tmp_path / "run")]
@@ -461,3 +473,42 @@ def test_resamples_are_the_same_in_every_run():
     first = statistics.resampled_medians(launches, draws, seed)
     again = statistics.resampled_medians(launches, statistics.launch_draws(2), seed)
     assert (first == again).all() and len(set(first)) > 1
+
+
+# --- networks -------------------------------------------------------------------------------------
+
+
+def open_or_skip(place):
+    """The network of a place, or a skipped test where it cannot be made."""
+    try:
+        network.require([place])
+    except network.NetworkError as error:
+        pytest.skip(f"no such network here: {error}")
+    return network.open_network(place)
+
+
+@pytest.mark.parametrize("name", ["1gbit", "host"])
+def test_ranks_by_mpirun_and_one_by_one(name, tmp_path):
+    output = tmp_path / "output"
+    rank_of = {True: "OMPI_COMM_WORLD_RANK", False: "RANK"}
+    with open_or_skip(Place(name, 2, SizeRange(1024, 1024))) as ranks:
+        for under_mpi, rank in rank_of.items():
+            show = f'printf "%s\\n" "$GREETING ${rank}" >&2; sleep 0.5; exit ${rank}'
+            program = network.Program(["sh", "-c", show], under_mpi, {"GREETING": "hello"})
+            assert ranks.run(program, output, 20) == 1  # the code of rank 1
+            assert {"hello 0", "hello 1"} <= set(output.read_text().splitlines())
+
+
+def test_a_sweep_in_the_lab(tmp_path):
+    with open_or_skip(Place("100mbit", 2, SizeRange(1024, 1024))):
+        pass
+    arguments = ["--networks", "100mbit", "--ranks", "2", "--sizes", "1M", "--launches", "1"]
+    arguments += ["--wires", "fp32", "--iterations", "3", "--program", str(FAKE)]
+    assert command_line.main([*arguments, "--run-dir", str(tmp_path / "run")]) == 0
+    rows = result(tmp_path / "run")["rows"]
+    assert {row["library"] for row in rows} == {"cpdcomm", "openmpi", "openmpi-ring", "gloo"}
+    assert {(row["ranks"], row["rate_mbit"]) for row in rows} == {(2, 100)}
+    # Only gloo's times are measured here; the link lets its bytes through no faster than this.
+    (gloo,) = [row for row in rows if row["library"] == "gloo" and row["wire"] == "fp32"]
+    assert gloo["bound_us"] == pytest.approx((1 << 20) * 8 / 100)
+    assert gloo["time_us"] > 0.7 * gloo["bound_us"]

@@ -14,6 +14,7 @@ from cpdperf.lab import Interrupted, interruptible
 from cpdperf.sweep import matrix, network, tool
 from cpdperf.sweep.estimate import Estimate
 from cpdperf.sweep.folder import FolderError, RunFolder, write_whole
+from cpdperf.sweep.launches import contenders
 from cpdperf.sweep.matrix import Contenders, Effort
 from cpdperf.sweep.plan import Launch, Plan
 from cpdperf.sweep.progress import Progress, format_duration
@@ -143,7 +144,7 @@ def add_matrix(parser: argparse.ArgumentParser) -> None:
         help="logical bytes, each size FACTOR (4) times the one before (1K:64M); or one size",
     )
     lists = {
-        "--wires": "formats; keep fp32, the gain is against the fastest of it"
+        "--wires": "formats; gains are against the fastest FP32, of any library"
         f" ({','.join(matrix.DEFAULT_WIRES)})",
         "--algorithms": "(direct,ring)",
         "--accumulate": "wide, rounded, kahan (wide)",
@@ -186,7 +187,7 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
     add("--program", metavar="PATH", help="cpd-allreduce-perf (the installed or built one)")
     add("--run-dir", type=Path, help="new, or of a run to go on with (runs/sweep-<date>)")
     add("--out", type=Path, metavar="FILE", help="the result (sweep.json in the run folder)")
-    add("--force", action="store_true", help="overwrite the result")
+    add("--force", action="store_true", help="overwrite the result, not the run folder")
     add("--dry-run", action="store_true", help="print the launches and their estimated time")
 
 
@@ -219,11 +220,11 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     """The plan for what was said; the rest has the values of the default or of --full."""
     full = arguments.full
     places = matrix.places_of(arguments.networks, arguments.ranks, arguments.sizes, full)
-    contenders = Contenders(matrix.FULL_WIRES if full else matrix.DEFAULT_WIRES)
+    lists = Contenders(matrix.FULL_WIRES if full else matrix.DEFAULT_WIRES)
     effort = matrix.FULL_EFFORT if full else Effort()
     return Plan(
         tuple(places),
-        replaced(contenders, arguments),
+        replaced(lists, arguments),
         replaced(effort, arguments),
         input_of(arguments.input),
         arguments.seed,
@@ -274,32 +275,43 @@ def sweep_command(arguments: argparse.Namespace, argv: list[str], open_network: 
         show_plan(plan.launches(), estimate)
         return 0
     program = tool.find(arguments.program)
-    if open_network is network.open_network:
-        network.require(plan.places)
     path = arguments.run_dir or default_folder()
     out = arguments.out or path / "sweep.json"
     require_free(out, arguments.force)
+    tool.probe(program, contenders(plan))
+    if open_network is network.open_network:
+        network.require(plan.places)
     folder = RunFolder.open(path, settings_of(plan, program), ["perf/sweep", *argv])
+    with folder.locked():
+        waiting = unfinished(plan, folder, estimate)
+        progress = Progress(waiting, estimate, sys.stderr)
+        run = Run(plan, folder, program, open_network, estimate, progress, arguments.launch_limit)
+        go(run, waiting, command_to_go_on(argv, arguments, path))
+        write_summary(folder, out)
+    return verdict(run)
 
-    done = {launch: folder.finished(launch) for launch in plan.launches()}
-    waiting = [launch for launch, found in done.items() if not found]
-    for launch, found in done.items():
-        if found:
+
+def unfinished(plan: Plan, folder: RunFolder, estimate: Estimate) -> list[Launch]:
+    """The launches that are still to be run; the estimate learns from the others."""
+    waiting = []
+    for launch in plan.launches():
+        if found := folder.finished(launch):
             estimate.learn(launch, found["seconds"])
-    progress = Progress(waiting, estimate, sys.stderr)
-    run = Run(plan, folder, program, open_network, estimate, progress, arguments.launch_limit)
-    for launch, found in done.items():
-        if found:
-            run.note_wrong(launch, found)
-    expected = format_duration(estimate.total(waiting))
-    progress.say(f"{len(waiting)} of {len(done)} launches, about {expected}, into {path}")
+        else:
+            waiting.append(launch)
+    return waiting
+
+
+def go(run: Run, waiting: list[Launch], to_go_on: str) -> None:
+    """Runs what is to be run; after an interrupt it says how to go on."""
+    expected = format_duration(run.estimate.total(waiting))
+    count = f"{len(waiting)} of {len(run.plan.launches())} launches"
+    run.progress.say(f"{count}, about {expected}, into {run.folder.path}")
     try:
         run.all(waiting)
     except Interrupted:
-        progress.say(f"interrupted; go on with:\n  {command_to_go_on(argv, arguments, path)}")
+        run.progress.say(f"interrupted; go on with:\n  {to_go_on}")
         raise
-    write_summary(folder, out)
-    return verdict(run)
 
 
 def summarize_command(arguments: argparse.Namespace) -> int:
@@ -342,10 +354,9 @@ def command_to_go_on(argv: list[str], arguments: argparse.Namespace, path: Path)
 
 def verdict(run: Run) -> int:
     """Says what went wrong, and returns the exit code."""
+    if run.failed:
+        print(f"{len(run.failed)} launches failed; the same command repeats them", file=sys.stderr)
     if run.wrong:
         print(f"WRONG RESULTS in {', '.join(run.wrong)}", file=sys.stderr)
         return WRONG
-    if run.failed:
-        print(f"{len(run.failed)} launches failed; the same command repeats them", file=sys.stderr)
-        return FAILED
-    return 0
+    return FAILED if run.failed else 0

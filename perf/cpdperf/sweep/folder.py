@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,16 @@ class RunFolder:
                 f"{self.path} was begun with other settings:\n{lines}\n"
                 "use the same settings to go on, or another --run-dir"
             )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second sweep out of the folder; the system unlocks it when a process dies."""
+        with open(self.path / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FolderError(f"another perf/sweep works in {self.path}") from None
+            yield
 
     def path_of(self, launch: Launch) -> Path:
         return self.path / "launches" / f"{launch.name}.json"

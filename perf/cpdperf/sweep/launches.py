@@ -33,11 +33,11 @@ def program_of(launch: Launch, plan: Plan, tool: Path, result: Path) -> Program:
         command = [sys.executable, "-m", "cpdperf.peers.gloo", "--input", source]
         environment = {"PYTHONPATH": str(PERF), "OMP_NUM_THREADS": "1"}
         return Program([*command, *amounts(launch, plan, result)], False, environment)
-    command = [str(tool), "--input", plan.input, "--baseline", "mpi"]
-    command += amounts(launch, plan, result)
+    shared = amounts(launch, plan, result)
     if launch.kind == OPENMPI_RING:
-        return Program([*command, "--wire", "none"], True, RING_OF_OPENMPI)
-    return Program([*command, *contenders(plan)], True)
+        only_mpi = ["--input", plan.input, "--baseline", "mpi", "--wire", "none"]
+        return Program([str(tool), *only_mpi, *shared], True, RING_OF_OPENMPI)
+    return Program([str(tool), *contenders(plan), *shared], True)
 
 
 def amounts(launch: Launch, plan: Plan, result: Path) -> list[str]:
@@ -51,6 +51,7 @@ def amounts(launch: Launch, plan: Plan, result: Path) -> list[str]:
 
 
 def contenders(plan: Plan) -> list[str]:
+    """Options of cpd-allreduce-perf for all that a plan compares."""
     asked = plan.contenders
     lists = {
         "--wire": asked.wires,
@@ -59,7 +60,8 @@ def contenders(plan: Plan) -> list[str]:
         "--scaling": asked.scaling,
         "--rounding": asked.rounding,
     }
-    return [word for flag, names in lists.items() for word in (flag, ",".join(names))]
+    words = [word for flag, names in lists.items() for word in (flag, ",".join(names))]
+    return ["--input", plan.input, "--baseline", "mpi", *words]
 
 
 def run_launch(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cpdperf.sweep.estimate import Estimate
 from cpdperf.sweep.folder import RunFolder
@@ -34,6 +35,7 @@ class Run:
 
     def all(self, waiting: list[Launch]) -> None:
         """Runs them in their order; each place's network is made once."""
+        self._note_earlier(waiting)
         for place, launches in by_place(waiting):
             remaining = list(launches)
             try:
@@ -55,19 +57,24 @@ class Run:
             self.estimate.learn(launch, found["seconds"])
         self._keep(launch, found)
 
-    def _keep(self, launch: Launch, found: dict) -> None:
+    def _note_earlier(self, waiting: list[Launch]) -> None:
+        """What was wrong before an interrupt is wrong still."""
+        for launch in self.plan.launches():
+            if launch not in waiting:
+                self._note_wrong(launch, self.folder.finished(launch))
+
+    def _keep(self, launch: Launch, found: dict[str, Any]) -> None:
         """Writes a record, and says at once what is not right."""
         self.folder.store(launch, found)
-        if not found["result"]:
-            self.failed.append(launch.name)
-            self.progress.say(
-                f"FAILED {launch.name}: {found['reason']}\n{found['output']}".rstrip()
-            )
-        self.note_wrong(launch, found)
-
-    def note_wrong(self, launch: Launch, found: dict) -> None:
-        if not found["result"] or not wrong_values(found["result"]):
+        if found["result"]:
+            self._note_wrong(launch, found)
             return
-        self.wrong.append(launch.name)
-        for line in wrong_values(found["result"]):
+        self.failed.append(launch.name)
+        self.progress.say(f"FAILED {launch.name}: {found['reason']}\n{found['output']}".rstrip())
+
+    def _note_wrong(self, launch: Launch, found: dict[str, Any]) -> None:
+        lines = wrong_values(found["result"])
+        if lines:
+            self.wrong.append(launch.name)
+        for line in lines:
             self.progress.say(f"WRONG RESULT {launch.name}: {line}")

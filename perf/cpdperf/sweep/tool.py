@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 NAME = "cpd-allreduce-perf"
+PROBE_SECONDS = 60
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -30,6 +33,26 @@ def find(asked: str | None) -> Path:
             return place
     looked = ", ".join(map(str, places))
     raise ToolError(f"no {NAME} in {looked}: run scripts/setup, or name it with --program")
+
+
+def probe(tool: Path, options: Sequence[str]) -> None:
+    """Sums one value in one process with these options, so that a mistake shows before a sweep."""
+    command = [str(tool), *options, *("-b", "4", "-e", "4", "-n", "1", "-w", "0", "-c", "0")]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PROBE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{tool} does not end within {PROBE_SECONDS} s for one value") from None
+    except OSError as error:
+        raise ToolError(f"{tool} cannot be started: {error}") from None
+    if done.returncode:
+        raise ToolError(f"{tool} ends with {done.returncode}:\n{done.stdout.strip()[-1000:]}")
 
 
 def fingerprint(tool: Path) -> str:
