@@ -15,7 +15,7 @@ from cpdperf.plot.units import ERROR_AXIS, size_text
 from cpdperf.results import Results, ResultsError, Row, bits_per_value
 
 TICKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
-PANEL_HEIGHT = 6
+SPARSE_HEIGHT, HEIGHT_PER_POINT, MOST_HEIGHT = 3.2, 0.08, 6.2  # inches of a panel
 BEST = "no other format has less error with these bits or fewer"
 # Beginnings of the formats' names; the first that fits decides.
 FAMILIES = {
@@ -54,7 +54,9 @@ def _is_known(row: Row) -> bool:
 def accuracy_figure(rows: list[Row]) -> Figure:
     """A panel for each way to sum, with the same axes."""
     variants = _by_variant(rows)
-    figure = Figure(figsize=(WIDTH, 0.8 + PANEL_HEIGHT * len(variants)), layout="constrained")
+    crowd = max(len(members) for members in variants.values())
+    height = min(MOST_HEIGHT, SPARSE_HEIGHT + HEIGHT_PER_POINT * crowd)
+    figure = Figure(figsize=(WIDTH, 0.8 + height * len(variants)), layout="constrained")
     first = rows[0]
     figure.suptitle(
         f"Error of the sum over the bits sent: {size_text(first.size)}, {first.ranks} ranks",
@@ -65,6 +67,7 @@ def accuracy_figure(rows: list[Row]) -> Figure:
         _draw(axes, members)
         axes.set_title(variant, fontsize=NORMAL)
     _scale(shown, rows)
+    shown[0].legend(fontsize=SMALL, frameon=False, loc="lower left")
     for axes, members in zip(shown, variants.values(), strict=True):
         label_points(axes, [_point(row) for row in members], SMALL)
     return figure
@@ -133,9 +136,8 @@ def _scale(shown: list[Axes], rows: list[Row]) -> None:
     bits = [_bits(row) for row in rows]
     for axes in shown:
         plain(axes)
-        axes.set_xlabel("bits sent per value, scales and exponents with them", fontsize=NORMAL)
         axes.set_ylabel("relative RMS error of the sum", fontsize=NORMAL)
-        axes.legend(fontsize=SMALL, frameon=False, loc="lower left")
+    axes.set_xlabel("bits sent per value, scales and exponents with them", fontsize=NORMAL)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xlim(min(bits) / 1.25, max(bits) * 1.2)

@@ -12,6 +12,7 @@ from cpdperf.plot.style import (
     NORMAL,
     SMALL,
     Styles,
+    grid_shape,
     legend_below,
     new_figure,
     panels,
@@ -20,16 +21,15 @@ from cpdperf.plot.style import (
 from cpdperf.plot.units import TIME_AXIS
 from cpdperf.results import Row
 
-COLUMNS = 3
 BOUND = (0, (1, 2))
 BOUND_LABEL = "bound: its bytes at the link's rate"
 
 
 def time_figure(group: Group, styles: Styles) -> Figure:
     wires = [wire for wire in styles.wires if any(row.wire == wire for row in group.rows)]
-    rows_of_panels = -(-len(wires) // COLUMNS)
-    figure = new_figure(1.1 + 2.3 * rows_of_panels, f"Time of an all-reduce: {group.title}")
-    shown = panels(figure, len(wires), COLUMNS)
+    height = 1.1 + 2.3 * grid_shape(len(wires))[0]
+    figure = new_figure(height, f"Time of an all-reduce: {group.title}")
+    shown = panels(figure, len(wires))
     best = fastest_by_size(row for row in group.rows if row.wire == "fp32")
     for axes, wire in zip(shown, wires, strict=True):
         rows = [row for row in group.rows if row.wire == wire]

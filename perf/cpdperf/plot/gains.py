@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullLocator
 
 from cpdperf.plot.contenders import Group, contenders_of, fastest_by_size, wire_text
@@ -14,6 +15,7 @@ from cpdperf.plot.style import (
     PALE,
     SMALL,
     Styles,
+    grid_shape,
     legend_below,
     new_figure,
     panels,
@@ -22,7 +24,7 @@ from cpdperf.plot.style import (
 from cpdperf.plot.units import GAIN_AXIS
 from cpdperf.results import Row
 
-COLUMNS = 3
+SHADED = "#f1f1f1"
 OTHERS = "the other formats, each at its fastest"
 
 
@@ -30,9 +32,9 @@ def gain_figure(group: Group, styles: Styles) -> Figure:
     """A panel for each format with all its ways to sum; behind them the other formats in grey."""
     rows = [row for row in group.rows if row.gain is not None]
     wires = [wire for wire in styles.wires if any(row.wire == wire for row in rows)]
-    rows_of_panels = -(-len(wires) // COLUMNS)
-    figure = new_figure(1.1 + 2.3 * rows_of_panels, f"Gain over the best FP32: {group.title}")
-    shown = panels(figure, len(wires), COLUMNS)
+    height = 1.1 + 2.3 * grid_shape(len(wires))[0]
+    figure = new_figure(height, f"Gain over the best FP32: {group.title}")
+    shown = panels(figure, len(wires))
     for axes, wire in zip(shown, wires, strict=True):
         for other in wires:
             if other not in (wire, "fp32"):
@@ -46,12 +48,11 @@ def gain_figure(group: Group, styles: Styles) -> Figure:
 
 def overview_figure(groups: list[Group], names: list[str], title: str, styles: Styles) -> Figure:
     """A panel for each group; of each format the way to sum that is fastest at that size."""
-    rows_of_panels = -(-len(groups) // 2)
-    figure = new_figure(0.9 + 3.2 * rows_of_panels, title)
-    shown = panels(figure, len(groups), 2)
-    rows = [row for group in groups for row in group.rows if row.gain is not None]
+    figure = new_figure(0.9 + 3.2 * grid_shape(len(groups))[0], title)
+    shown = panels(figure, len(groups))
+    rows = []
     for axes, group, name in zip(shown, groups, names, strict=True):
-        _draw_fastest(axes, group, styles)
+        rows += _draw_fastest(axes, group, styles)
         axes.set_title(name, fontsize=NORMAL)
     _scale(shown, rows)
     for axes in shown:
@@ -73,13 +74,16 @@ def _draw_contenders(axes: Axes, rows: list[Row], styles: Styles) -> None:
         _draw(axes, contender.rows, contender.variant, look)
 
 
-def _draw_fastest(axes: Axes, group: Group, styles: Styles) -> None:
-    """FP32 is left out: at its fastest it is the line at 1."""
+def _draw_fastest(axes: Axes, group: Group, styles: Styles) -> list[Row]:
+    """FP32 is left out: at its fastest it is the line at 1. Returns what was drawn."""
+    drawn = []
     for wire in styles.wires:
         rows = [row for row in group.rows if row.wire == wire and row.gain is not None]
         if rows and wire != "fp32":
             best = list(fastest_by_size(rows).values())
             _draw(axes, best, wire_text(wire), styles.of_wire(wire))
+            drawn += best
+    return drawn
 
 
 def _draw(axes: Axes, rows: list[Row], label: str, look: dict) -> None:
@@ -103,12 +107,9 @@ def _scale(shown: list[Axes], rows: list[Row]) -> None:
     bottom, top = min(0.7, lowest / 1.15), max(1.5, highest * 1.15)
     for axes in shown:
         size_axis(axes, (row.size for row in rows))
-        axes.axhspan(bottom / 2, 1, color="#f1f1f1", zorder=0)
+        axes.axhspan(bottom / 2, 1, color=SHADED, zorder=0)
         axes.axhline(1, color=BLACK, linewidth=0.9, zorder=1.5)
-        axes.text(
-            0.985, 1, "no gain below ", transform=axes.get_yaxis_transform(), fontsize=SMALL - 1,
-            ha="right", va="top", color="#404040", zorder=1.6,
-        )  # fmt: skip
+        _say_no_gain(axes)
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("time of the best FP32 / time", fontsize=SMALL)
     axes.set_yscale("log", base=2)
@@ -116,3 +117,17 @@ def _scale(shown: list[Axes], rows: list[Row]) -> None:
     axes.yaxis.set_major_locator(LogLocator(base=2))
     axes.yaxis.set_major_formatter(GAIN_AXIS)
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _say_no_gain(axes: Axes) -> None:
+    axes.text(
+        0.985,
+        0.02,
+        "below 1: no gain",
+        transform=axes.transAxes,
+        ha="right",
+        va="bottom",
+        fontsize=SMALL - 1,
+        color="#404040",
+        path_effects=[withStroke(linewidth=2, foreground=SHADED)],
+    )

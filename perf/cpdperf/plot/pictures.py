@@ -30,8 +30,7 @@ from cpdperf.plot.units import error_text, gain_text, size_text
 from cpdperf.plot.winners import is_within, winner, winner_figure
 from cpdperf.results import Results, ResultsError, Row
 
-
-PALETTE = 96  # colours in a file
+PALETTE = 256  # colours in a file
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,10 @@ def png(picture: Picture) -> bytes:
     """With a palette: a third of the bytes, and no difference that one sees."""
     full, small = io.BytesIO(), io.BytesIO()
     picture.draw().savefig(full, format="png", dpi=DPI)
-    image = Image.open(full).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+    # Of Pillow's ways this is the one that keeps the thin lines' colours.
+    method = Image.Quantize.MAXCOVERAGE
+    image = Image.open(full).convert("RGB")
+    image = image.quantize(PALETTE, method=method, dither=Image.Dither.NONE)
     image.save(small, format="png", optimize=True)
     return small.getvalue()
 
@@ -94,10 +96,11 @@ def group_pictures(group: Group, styles: Styles) -> list[Picture]:
             f"time-{group.name}",
             f"Time: {group.title}",
             "Each panel is a format with its ways to sum; the thin black line is the fastest FP32 "
-            "of each size, whatever the library. The dotted line is the time that the format's bytes "
-            "take at the link's rate: where a curve lies on it, nothing is left to win but by "
-            "fewer bits. The band holds 95 % of the bootstrapped medians (in one run: the middle "
-            "half of the iterations).",
+            "of each size, whatever the library. The dotted line is the time that the format's "
+            "bytes take at the link's rate, those of the way to sum that sends least: where a "
+            "curve lies on it, only fewer bits can win more. The band is the interval that holds "
+            "the median with 95 % confidence (in a single run: where the middle half of the "
+            "iterations lies).",
             f"Time against size for each format, {group.title}. {_times_in_words(group)}",
             lambda: time_figure(group, styles),
         )
@@ -233,6 +236,8 @@ def _winners_in_words(part: Slice, styles: Styles, error_limit: float | None) ->
         cells = []
         for size in sorted({row.size for row in group.rows}):
             row = winner([row for row in group.rows if row.size == size], error_limit)
+            if row is None:
+                continue
             gain = "" if row.gain is None else f" {gain_text(row.gain)}"
             cells.append(
                 f"{size_text(size)} {wire_text(row.wire)} {variant_of(row, styles.choices)}{gain}"

@@ -96,10 +96,15 @@ def new_figure(height: float, title: str) -> Figure:
     return figure
 
 
-def panels(figure: Figure, count: int, columns: int) -> list[Axes]:
+def grid_shape(count: int) -> tuple[int, int]:
+    """Rows and columns for so many panels: up to three beside each other."""
+    columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
+    return -(-count // columns), columns
+
+
+def panels(figure: Figure, count: int) -> list[Axes]:
     """A grid of axes with the same scales; cells that are not needed stay empty."""
-    columns = min(columns, count)
-    rows = -(-count // columns)
+    rows, columns = grid_shape(count)
     grid = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axes in grid[count:]:
         axes.remove()

@@ -21,11 +21,11 @@ FOOTNOTE = (
 MOST_COLUMNS = 10  # more sizes than this make the picture wider
 
 
-def winner(rows: list[Row], error_limit: float | None = None) -> Row:
+def winner(rows: list[Row], error_limit: float | None = None) -> Row | None:
     """The fastest; with a limit among those whose error is known and not above it, and FP32."""
     if error_limit is not None:
-        rows = [row for row in rows if is_within(row, error_limit)] or rows
-    return min(rows, key=lambda row: row.time_us)
+        rows = [row for row in rows if is_within(row, error_limit)]
+    return min(rows, key=lambda row: row.time_us, default=None)
 
 
 def is_within(row: Row, error_limit: float) -> bool:
@@ -52,9 +52,9 @@ def winner_figure(
     axes = figure.subplots()
     for y, group in enumerate(groups):
         for x, size in enumerate(sizes):
-            rows = [row for row in group.rows if row.size == size]
-            if rows:
-                _draw_cell(axes, x, y, winner(rows, error_limit), styles)
+            fastest = winner([row for row in group.rows if row.size == size], error_limit)
+            if fastest is not None:
+                _draw_cell(axes, x, y, fastest, styles)
     _label(axes, [size_text(size) for size in sizes], names)
     axes.set_xlabel(f"size of the vector\n\n{FOOTNOTE}", fontsize=NORMAL)
     return figure
@@ -62,18 +62,12 @@ def winner_figure(
 
 def _draw_cell(axes: Axes, x: int, y: int, row: Row, styles: Styles) -> None:
     plain = row.wire == "fp32"
-    axes.add_patch(
-        Rectangle(
-            (x - 0.5, y - 0.5),
-            1,
-            1,
-            facecolor=FP32_FACE if plain else tint(styles.colour(row.wire)),
-            edgecolor=FP32_HATCH if plain else "white",
-            hatch="////" if plain else None,
-            linewidth=0 if plain else 1.5,
-            gid=f"{row.wire} {row.network} {row.ranks} {row.size}",
-        )
-    )
+    face = {"facecolor": FP32_FACE, "edgecolor": FP32_HATCH, "hatch": "////"}
+    if not plain:
+        face = {"facecolor": tint(styles.colour(row.wire))}
+    name = f"{row.wire} {row.network} {row.ranks} {row.size}"
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, linewidth=0, gid=name, **face))
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=2))
     lines = cell_lines(row, styles.choices)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if plain else None
     axes.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=SMALL, bbox=box)
