@@ -1,15 +1,15 @@
-"""Draws what cpd-codec-perf and codec_peers.py measured, relative to memcpy of the same FP32 values."""
+"""Draws what cpd-codec-perf and the peers of its codecs reach, relative to memcpy of the values."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from cpdperf.results import ResultsError, read_document, read_json
 
 # Okabe and Ito's colours, which people with colour blindness tell apart.
 NEAREST, STOCHASTIC = "#0072B2", "#E69F00"
@@ -20,8 +20,8 @@ Rates = dict[tuple[str, str], float]  # kernel, format: bytes of FP32 per second
 
 EPILOG = """\
 examples:
-  python perf/plot_codec.py codec.json
-  python perf/plot_codec.py codec.json --peers peers.json --values 16Mi --threads 1 --out codec.svg
+  perf/plot codec codec.json
+  perf/plot codec codec.json --peers peers.json --values 16Mi --threads 1 --out codec.svg
 """
 
 
@@ -125,31 +125,41 @@ def print_table(rates: Rates) -> None:
         print(f"| {kernel} | {name} | {rate / 1e9:.2f} | {rate / memcpy:.2f} |")
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("codec", type=Path, help="JSON of cpd-codec-perf -J")
-    parser.add_argument("--peers", type=Path, help="JSON of codec_peers.py --out")
+    parser.add_argument("--peers", type=Path, help="JSON of python -m cpdperf.peers.codec -J")
     parser.add_argument("--values", default="16Mi", help="which buffers (default: 16Mi)")
     parser.add_argument("--threads", type=int, default=1, help="which runs (default: 1)")
     parser.add_argument(
         "--out", type=Path, default=Path("codec.png"), help="the picture (default: codec.png)"
     )
-    return parser.parse_args()
 
 
-def main() -> None:
-    arguments = parse()
-    record = json.loads(arguments.codec.read_text())
-    rates = medians(record, arguments.values, arguments.threads)
+def read_codec(path: Path, values: str, threads: int) -> tuple[dict[str, Any], Rates]:
+    """The whole record, and the rates of one buffer and number of threads."""
+    record = read_document(path, "cpd-codec-perf/1", "the JSON of cpd-codec-perf -J")
+    rates = medians(record, values, threads)
     if ("memcpy", "fp32") not in rates:
-        sys.exit(
-            f"no memcpy of {arguments.values} values with {arguments.threads} threads in "
-            f"{arguments.codec}; it has {choices(record)}"
+        raise ResultsError(
+            f"{path}: has no memcpy of {values} values with {threads} threads; it has "
+            f"{choices(record)}"
         )
-    print_table(rates)
-    peers = None if arguments.peers is None else json.loads(arguments.peers.read_text())
+    return record, rates
+
+
+def read_peers(path: Path) -> dict[str, Any]:
+    record = read_json(path, "the JSON of python -m cpdperf.peers.codec -J")
+    if not isinstance(record, dict) or not record.get("results") or "context" not in record:
+        raise ResultsError(
+            f'{path}: has no "results"; expected the JSON of python -m cpdperf.peers.codec -J'
+        )
+    return record
+
+
+def codec_figure(
+    record: dict[str, Any], rates: Rates, peers: dict[str, Any] | None, values: str, threads: int
+) -> Figure:
+    """A bar for each kernel and format; below them the same through Python, if it was measured."""
     rows = len({name for _, name in rates})
     heights = [1.2 + 0.24 * rows] + ([] if peers is None else [2.6])
     figure = Figure(figsize=(12, sum(heights)), layout="constrained")
@@ -157,13 +167,9 @@ def main() -> None:
     draw_codec(
         parts[0],
         rates,
-        f"FP32 bytes per second relative to memcpy: {arguments.values} values, "
-        f"{arguments.threads} thread(s), {record['machine']['cpu_model']}, {record['date'][:10]}",
+        f"FP32 bytes per second relative to memcpy: {values} values, {threads} thread(s), "
+        f"{record['machine']['cpu_model']}, {record['date'][:10]}",
     )
     if peers is not None:
         draw_peers(parts[1], peers)
-    figure.savefig(arguments.out, dpi=100)
-
-
-if __name__ == "__main__":
-    main()
+    return figure
