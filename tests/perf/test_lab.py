@@ -362,6 +362,7 @@ def test_what_needs_a_lab_says_how_to_start_it(name: str, command: list[str]) ->
         ),
         (["run", "-n", "0", "--", "true"], "0 ranks"),
         (["run", "--per-host", "0", "--", "true"], "0 a host"),
+        (["run", "true"], "run has no option or argument 'true'; a program stands behind --"),
         (["run"], "no program: perf/lab run [options] -- PROGRAM"),
         (["run", "--limit", "0", "--", "true"], "limit 0: more than 0 seconds"),
         (["run", "--launcher", "each", "-k", "2", "--", "true"], "2 ranks a host: with the"),
