@@ -34,7 +34,12 @@ def main(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     ours, theirs = _split(arguments)
-    options = build_parser().parse_args(ours)
+    options, unknown = build_parser().parse_known_args(ours)
+    if unknown:
+        raise LabError(
+            f"{options.subcommand} has no option or argument '{unknown[0]}'; "
+            f"a program stands behind --; see perf/lab {options.subcommand} --help"
+        )
     if theirs and options.subcommand not in TAKE_A_COMMAND:
         raise LabError(f"{options.subcommand} takes no command, '-- {' '.join(theirs)}' was given")
     return COMMANDS[options.subcommand](options, theirs)

@@ -15,6 +15,9 @@ from cpdperf.lab.rates import checked_rate
 from cpdperf.lab.signals import held_back
 from cpdperf.lab.tools import find, require_root
 
+# Asked for before anything is made; the launchers ask for their own.
+NEEDED = ("ip", "tc", "unshare", "setpriv", "taskset", "mount", "hostname")
+
 
 class Lab:
     """N hosts on one machine, connected by a switch over links of a limited rate.
@@ -56,7 +59,7 @@ class Lab:
     def up(self) -> None:
         """Makes the hosts; all of them or, after an error or an interrupt, none."""
         require_root()
-        for program in ("ip", "tc", "unshare", "setpriv", "taskset", "mount", "hostname"):
+        for program in NEEDED:
             find(program)
         claimed = False
         try:

@@ -42,7 +42,9 @@ error of usage and where the lab cannot do what is asked.
 RUN_EPILOG = """\
 launchers:
   openmpi   mpirun.openmpi, MPI over TCP on eth0; shared memory inside a host of several ranks
-  mpich     mpiexec.hydra, the same; the program must have been built with MPICH's compiler wrapper
+  mpich     mpiexec.hydra, the same; the program must have been built with MPICH's compiler wrapper.
+            Debian 12's (4.0.2 on UCX) can hang in MPI_Finalize over TCP after large messages, with
+            or without a lab; a barrier and a pause before it, or --limit, help
   torchrun  python -m torch.distributed.run on each host, rank 0's host the meeting point
   each      starts the program on each host, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
             MASTER_PORT and GLOO_SOCKET_IFNAME in its environment

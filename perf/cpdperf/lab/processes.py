@@ -7,6 +7,7 @@ its first process ends, and that one dies with us, even when we are killed.
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ def _wait(running: list[subprocess.Popen], deadline: float | None) -> int:
         if None not in codes:
             return 0
         if deadline is not None and time.monotonic() > deadline:
+            print("lab: the time limit is over, all is ended", file=sys.stderr)
             return TIME_LIMIT_EXIT_CODE
         time.sleep(poll)
         poll = min(2 * poll, _LONGEST_POLL_SECONDS)

@@ -88,9 +88,16 @@ def load(name: str) -> Settings:
     try:
         return Settings(**json.loads((ROOT / name / "settings.json").read_text()))
     except FileNotFoundError:
-        raise LabError(
-            f"lab '{name}' is not up: perf/lab up 4 --rate 1gbit --name {name} starts it"
-        ) from None
+        raise LabError(f"lab '{name}' {_why_not_up(name)}") from None
+
+
+def _why_not_up(name: str) -> str:
+    if (ROOT / name).is_dir():
+        return (
+            "is not ready: it is being started, or what did so was killed; "
+            f"perf/lab down --name {name} removes it"
+        )
+    return f"is not up: perf/lab up 4 --rate 1gbit --name {name} starts it"
 
 
 def release(name: str) -> None:
