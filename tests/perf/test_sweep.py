@@ -20,7 +20,7 @@ from cpdperf.sweep.bits import bits_of
 from cpdperf.sweep.estimate import Estimate
 from cpdperf.sweep.folder import RunFolder
 from cpdperf.sweep.matrix import Contenders, Effort, Place
-from cpdperf.sweep.plan import Plan, plan_of
+from cpdperf.sweep.plan import Plan, plan_from
 from cpdperf.sweep.processes import TIMED_OUT, run_together
 from cpdperf.sweep.progress import format_duration
 from cpdperf.sweep.sizes import SizeRange, format_size, parse_size
@@ -141,7 +141,7 @@ def test_full_is_everything():
 
 def test_a_plan_has_the_settings_that_it_was_made_from():
     plan = command_line.plan_of(command_line.parse_sweep(["--full", "--baselines", "gloo"]))
-    assert plan_of(json.loads(json.dumps(plan.settings()))) == plan
+    assert plan_from(json.loads(json.dumps(plan.settings()))) == plan
 
 
 def test_dry_run_prints_all_launches_and_makes_no_folder(tmp_path, capsys):

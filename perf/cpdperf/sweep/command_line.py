@@ -45,6 +45,7 @@ examples:
   perf/sweep --networks 10gbit --sizes 16M --launches 5 --baselines none
   perf/sweep summarize runs/full --out so-far.json     what is there by now
 
+Start it on a quiet machine: other work costs a rank that sleeps milliseconds for each message.
 Variables OMPI_MCA_* and CPDCOMM_* reach the programs; they belong to the settings of a run.
 
 exit codes: 0 all is right, 1 a wrong result, 2 bad usage or another error, 3 a launch failed (the
@@ -52,6 +53,7 @@ others are in sweep.json), 128 + signal when interrupted: 130 after Ctrl-C
 """
 
 WRONG, USAGE, FAILED = 1, 2, 3
+QUIET_LOAD = 0.25  # of a core, on average, before a sweep starts
 
 
 class UsageError(Exception):
@@ -307,11 +309,21 @@ def go(run: Run, waiting: list[Launch], to_go_on: str) -> None:
     expected = format_duration(run.estimate.total(waiting))
     count = f"{len(waiting)} of {len(run.plan.launches())} launches"
     run.progress.say(f"{count}, about {expected}, into {run.folder.path}")
+    warn_if_busy(run.progress)
     try:
         run.all(waiting)
     except Interrupted:
         run.progress.say(f"interrupted; go on with:\n  {to_go_on}")
         raise
+
+
+def warn_if_busy(progress: Progress) -> None:
+    load, cores = os.getloadavg()[0], len(network.usable_cores())
+    if load > QUIET_LOAD * cores:
+        progress.say(
+            f"# warning: the load is {load:.1f} on {cores} cores; on a busy machine the scheduler"
+            " decides, above all where ranks sleep between messages, as those of gloo do"
+        )
 
 
 def summarize_command(arguments: argparse.Namespace) -> int:
