@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from cpdperf.lab import Interrupted
-from cpdperf.sweep import command_line, matrix, network, statistics
+from cpdperf.sweep import command_line, matrix, network, options, statistics
 from cpdperf.sweep.bits import bits_of
 from cpdperf.sweep.estimate import Estimate
 from cpdperf.sweep.folder import RunFolder
 from cpdperf.sweep.matrix import Contenders, Effort, Place
-from cpdperf.sweep.plan import Plan, plan_of
+from cpdperf.sweep.plan import Plan, plan_from
 from cpdperf.sweep.processes import TIMED_OUT, run_together
 from cpdperf.sweep.progress import format_duration
 from cpdperf.sweep.sizes import SizeRange, format_size, parse_size
@@ -125,7 +125,7 @@ def test_kinds_take_turns_in_each_place():
 
 
 def test_the_default_is_a_part_of_the_matrix_within_40_minutes():
-    plan = command_line.plan_of(command_line.parse_sweep([]))
+    plan = options.plan_of(options.parse_sweep([]))
     assert {place.network for place in plan.places} == set(matrix.NETWORKS)
     assert {place.ranks for place in plan.places} == {2, 3, 4, 8}
     assert plan.effort.launches == 3
@@ -134,14 +134,14 @@ def test_the_default_is_a_part_of_the_matrix_within_40_minutes():
 
 
 def test_full_is_everything():
-    plan = command_line.plan_of(command_line.parse_sweep(["--full"]))
+    plan = options.plan_of(options.parse_sweep(["--full"]))
     assert len(plan.places) == 4 * 4
     assert all(place.sizes.sizes()[-1] == 64 << 20 for place in plan.places)
 
 
 def test_a_plan_has_the_settings_that_it_was_made_from():
-    plan = command_line.plan_of(command_line.parse_sweep(["--full", "--baselines", "gloo"]))
-    assert plan_of(json.loads(json.dumps(plan.settings()))) == plan
+    plan = options.plan_of(options.parse_sweep(["--full", "--baselines", "gloo"]))
+    assert plan_from(json.loads(json.dumps(plan.settings()))) == plan
 
 
 def test_dry_run_prints_all_launches_and_makes_no_folder(tmp_path, capsys):
@@ -361,6 +361,24 @@ def test_a_network_that_cannot_be_made(tmp_path):
     document = result(tmp_path / "run")
     assert {row["network"] for row in document["rows"]} == {"host"}
     assert [one["reason"] for one in document["left_out"]][:6] == ["no network: made up"] * 6
+
+
+def test_a_network_that_breaks_in_the_middle(tmp_path):
+    class Breaking(FakeNetwork):
+        def run(self, program, output, limit):
+            if len(self.started) == 2:
+                raise network.NetworkError("a cable")
+            return super().run(program, output, limit)
+
+    @contextlib.contextmanager
+    def breaking(place):
+        yield Breaking(place)
+
+    arguments = [*SMALL, "--run-dir", str(tmp_path / "run")]
+    assert command_line.main(arguments, breaking) == 3
+    left_out = result(tmp_path / "run")["left_out"]
+    reasons = {one["what"]: one["reason"] for one in left_out if "1gbit" in one["what"]}
+    assert len(reasons) == LAUNCHES - 2 and set(reasons.values()) == {"no network: a cable"}
 
 
 def test_a_wrong_result_fails_the_sweep(tmp_path, monkeypatch, capsys):

@@ -67,7 +67,7 @@ class RunFolder:
             raise FolderError(f"{path} holds other files; choose another --run-dir")
         (path / "launches").mkdir(parents=True, exist_ok=True)
         header = {"schema": SCHEMA, "date": utc_now(), "command": command, "settings": settings}
-        header["cores"] = len(os.sched_getaffinity(0))
+        header |= {"cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0]}
         write_whole(path / "settings.json", header)
         return cls(path, header)
 

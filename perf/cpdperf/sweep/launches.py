@@ -29,13 +29,12 @@ WRONG_RESULT = "a wrong result"
 def program_of(launch: Launch, plan: Plan, tool: Path, result: Path) -> Program:
     """What to start for a launch, so that it writes JSON to `result`."""
     if launch.kind == GLOO:
-        source = str(GRADIENTS) if plan.input == "gradients" else plan.input
-        command = [sys.executable, "-m", "cpdperf.peers.gloo", "--input", source]
+        command = [sys.executable, "-m", "cpdperf.peers.gloo", "--input", source_of(plan)]
         environment = {"PYTHONPATH": str(PERF), "OMP_NUM_THREADS": "1"}
         return Program([*command, *amounts(launch, plan, result)], False, environment)
     shared = amounts(launch, plan, result)
     if launch.kind == OPENMPI_RING:
-        only_mpi = ["--input", plan.input, "--baseline", "mpi", "--wire", "none"]
+        only_mpi = ["--input", source_of(plan), "--baseline", "mpi", "--wire", "none"]
         return Program([str(tool), *only_mpi, *shared], True, RING_OF_OPENMPI)
     return Program([str(tool), *contenders(plan), *shared], True)
 
@@ -61,7 +60,12 @@ def contenders(plan: Plan) -> list[str]:
         "--rounding": asked.rounding,
     }
     words = [word for flag, names in lists.items() for word in (flag, ",".join(names))]
-    return ["--input", plan.input, "--baseline", "mpi", *words]
+    return ["--input", source_of(plan), "--baseline", "mpi", *words]
+
+
+def source_of(plan: Plan) -> str:
+    """The input as all programs understand it."""
+    return str(GRADIENTS) if plan.input == "gradients" else plan.input
 
 
 def run_launch(

@@ -61,7 +61,7 @@ class Plan:
         return {"places": places, **contenders, **asdict(self.effort), **rest}
 
 
-def plan_of(settings: dict[str, object]) -> Plan:
+def plan_from(settings: dict[str, object]) -> Plan:
     """The plan that has these settings."""
     places = tuple(
         Place(entry["network"], entry["ranks"], SizeRange.parse(entry["sizes"]))

@@ -51,7 +51,7 @@ class Progress:
 
     def drop(self, launch: Launch) -> None:
         """Waits no longer for a launch."""
-        self.waiting.remove(launch)
+        self.waiting = [other for other in self.waiting if other != launch]
 
     def say(self, text: str) -> None:
         """A line that stays."""

@@ -37,16 +37,14 @@ class Run:
         """Runs them in their order; each place's network is made once."""
         self._note_earlier(waiting)
         for place, launches in by_place(waiting):
-            remaining = list(launches)
+            ended: list[Launch] = []
             try:
                 with self.open_network(place) as network:
-                    while remaining:
-                        self._one(remaining[0], network)
-                        remaining.pop(0)
+                    for launch in launches:
+                        self._one(launch, network)
+                        ended.append(launch)
             except NetworkError as error:
-                for launch in remaining:
-                    self.progress.drop(launch)
-                    self._keep(launch, record(launch, 0.0, None, f"no network: {error}", ""))
+                self._without_network([one for one in launches if one not in ended], error)
 
     def _one(self, launch: Launch, network: Network) -> None:
         limit = self.launch_limit or 60 + 5 * self.estimate.seconds(launch)
@@ -56,6 +54,11 @@ class Run:
         if found["result"]:
             self.estimate.learn(launch, found["seconds"])
         self._keep(launch, found)
+
+    def _without_network(self, launches: list[Launch], error: NetworkError) -> None:
+        for launch in launches:
+            self.progress.drop(launch)
+            self._keep(launch, record(launch, 0.0, None, f"no network: {error}", ""))
 
     def _note_earlier(self, waiting: list[Launch]) -> None:
         """What was wrong before an interrupt is wrong still."""

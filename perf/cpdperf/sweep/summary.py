@@ -12,7 +12,7 @@ from cpdperf.sweep import statistics
 from cpdperf.sweep.bits import bits_of
 from cpdperf.sweep.folder import RunFolder, utc_now
 from cpdperf.sweep.matrix import CPD, GLOO, OPENMPI_RING, Place
-from cpdperf.sweep.plan import Launch, plan_of
+from cpdperf.sweep.plan import Launch, plan_from
 
 SCHEMA = "cpdperf-sweep/1"
 NAMES = ("wire", "algorithm", "accumulate", "scaling", "rounding")
@@ -42,7 +42,7 @@ class Series:
 
 def summarize(folder: RunFolder) -> dict[str, Any]:
     """The document of a run, finished or not."""
-    plan = plan_of(folder.header["settings"])
+    plan = plan_from(folder.header["settings"])
     records = {launch: folder.load(launch) for launch in plan.launches()}
     results = {
         launch: record["result"]
@@ -54,7 +54,7 @@ def summarize(folder: RunFolder) -> dict[str, Any]:
         "date": folder.header["date"],
         "summarized": utc_now(),
         "command": folder.header["command"],
-        "machine": machine(results, folder.header["cores"]),
+        "machine": machine(results, folder.header),
         "versions": versions(results),
         "settings": folder.header["settings"],
         "rows": rows(list(series_of(results).values()), plan.effort.launches),
@@ -176,11 +176,14 @@ def bound(series: Series) -> float | None:
     return sent * 8 / place.rate_mbit
 
 
-def machine(results: dict[Launch, dict[str, Any]], cores: int) -> dict[str, Any]:
-    """As the programs saw it; a pinned rank sees one core, so the sweep counts them."""
+def machine(results: dict[Launch, dict[str, Any]], header: dict[str, Any]) -> dict[str, Any]:
+    """As the programs saw it; a pinned rank sees one core, so the sweep counts them.
+
+    `load` is that of the minute before the sweep.
+    """
     seen = next(iter(results.values()))["machine"] if results else {}
     kept = {name: value for name, value in seen.items() if name not in ("ranks", "hosts")}
-    return kept | {"cores": cores}
+    return kept | {"cores": header["cores"], "load": header["load"]}
 
 
 def versions(results: dict[Launch, dict[str, Any]]) -> dict[str, str | None]:
