@@ -130,6 +130,14 @@ def test_rows_with_a_wrong_sum_are_counted_and_not_drawn(folder: Path) -> None:
     assert (results.wrong_rows, len(results.rows)) == (1, len(document["rows"]) - 1)
 
 
+@pytest.mark.parametrize(("field", "value"), [("wrong", 1), ("size", 0)])
+def test_a_file_without_anything_to_draw(folder: Path, field: str, value: int) -> None:
+    document = plot_data.run(["e4m3"], [4096])
+    document["results"] = [entry | {field: value} for entry in document["results"]]
+    with pytest.raises(ResultsError, match="none of its 5 results is right and of a size above 0"):
+        read_allreduce(write(folder / "bad.json", document))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -343,11 +351,14 @@ def test_units(text: str, expected: str) -> None:
 
 def test_the_palette_keeps_the_colours_of_lines() -> None:
     figure = new_figure(3, "title")
-    figure.subplots().plot([0, 1], [0, 1], color="#D55E00", linewidth=4)
+    axes = figure.subplots()
+    axes.imshow(np.random.default_rng(1).random((60, 60)), cmap="gray", aspect="auto")
+    axes.plot([0, 50], [0, 50], color="#D55E00", linewidth=4)
+    axes.plot(5, 50, "X", color="#CC79A7", markersize=4)
     pixels = np.asarray(Image.open(io.BytesIO(png(figure, 100))).convert("RGB"))
-    for colour in ("#D55E00", "#ffffff", "#000000"):
+    for colour, least in (("#D55E00", 500), ("#ffffff", 500), ("#000000", 500), ("#CC79A7", 3)):
         wanted = np.round(np.array(matplotlib.colors.to_rgb(colour)) * 255)
-        assert (pixels == wanted).all(axis=2).sum() > 50
+        assert (pixels == wanted).all(axis=2).sum() >= least, colour
 
 
 # Files

@@ -19,7 +19,9 @@ def png(figure: Figure, dpi: float) -> bytes:
     pixels = np.asarray(Image.open(full).convert("RGB")).astype(np.uint32)
     numbers = sum(pixels[..., i] << shift for i, shift in enumerate(SHIFTS))
     found, places, counts = np.unique(numbers, return_inverse=True, return_counts=True)
-    kept = found[np.argsort(-counts, kind="stable")[:COLOURS]]
+    # A small marker has few pixels, smoothed text has many greys that are all alike.
+    worth = counts * (1 + np.ptp(_parts(found), axis=1))
+    kept = found[np.argsort(-worth, kind="stable")[:COLOURS]]
     indices = _nearest(found, kept)[places.reshape(numbers.shape)]
     image = Image.fromarray(indices)
     image.putpalette(_parts(kept).ravel().tolist())
