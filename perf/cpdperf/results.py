@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """A file: its right rows, how many rows had wrong sums, and the document for all the rest."""
+    """A file: its right rows, how many had wrong sums, and the document for all the rest."""
 
     path: Path
     document: dict[str, Any]
@@ -91,10 +91,15 @@ def bits_per_value(row: Row) -> float | None:
 
 
 def _results(path: Path, document: dict[str, Any], rows: list[Row]) -> Results:
-    right = [row for row in rows if not row.wrong]
+    """Empty vectors are left out: they have no place on an axis of sizes."""
+    wrong = sum(1 for row in rows if row.wrong)
+    right = [row for row in rows if not row.wrong and row.size > 0]
     if not right:
-        raise ResultsError(f"{path}: has no right result, nothing to draw ({len(rows)} wrong)")
-    return Results(path, document, right, len(rows) - len(right))
+        raise ResultsError(
+            f"{path}: none of its {len(rows)} results is right and of a size above 0 "
+            f"({wrong} are wrong); expected at least one"
+        )
+    return Results(path, document, right, wrong)
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -107,11 +107,11 @@ def _draw(axes: Axes, rows: list[Row]) -> None:
             axes.scatter(
                 [_bits(row) for row in members],
                 [row.rel_rms for row in members],
-                s=26,
+                s=32,
                 marker=FAMILY_MARKERS[i],
                 color=_colour(members[0]),
                 edgecolor="white",
-                linewidth=0.5,
+                linewidth=0.4,
                 label=name,
                 zorder=3,
             )

@@ -126,8 +126,13 @@ def print_table(rates: Rates) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("codec", type=Path, help="JSON of cpd-codec-perf -J")
-    parser.add_argument("--peers", type=Path, help="JSON of python -m cpdperf.peers.codec -J")
+    parser.add_argument("codec", type=Path, metavar="CODEC.json", help="JSON of cpd-codec-perf -J")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        metavar="PEERS.json",
+        help="JSON of python -m cpdperf.peers.codec -J",
+    )
     parser.add_argument("--values", default="16Mi", help="which buffers (default: 16Mi)")
     parser.add_argument("--threads", type=int, default=1, help="which runs (default: 1)")
     parser.add_argument(

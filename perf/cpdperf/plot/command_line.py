@@ -10,17 +10,19 @@ from pathlib import Path
 
 from cpdperf.plot import codec
 from cpdperf.plot.page import page
+from cpdperf.plot.palette import png
 from cpdperf.plot.pictures import (
     Picture,
     accuracy_picture,
-    png,
     run_pictures,
     sweep_pictures,
 )
+from cpdperf.plot.style import DPI
 from cpdperf.results import ResultsError, read_allreduce, read_sweep
 
 ERROR_LIMIT = 0.1
 PAGE = "index.html"
+NAMED = 3  # files that would be overwritten, in the message
 
 EPILOG = """\
 examples:
@@ -60,7 +62,7 @@ examples:
 
 ACCURACY = """\
 Draws the relative RMS error of the sum over the bits sent per value, of all formats in one run of
-cpd-allreduce-perf, at its largest size. Choose many formats and one size:
+cpd-allreduce-perf, at its largest size. Measure many formats at one size for it.
 """
 ACCURACY_EPILOG = """\
 examples:
@@ -130,7 +132,10 @@ def _add_sweep(added: argparse.ArgumentParser) -> None:
         help=f"relative RMS error for the second map of winners (default: {ERROR_LIMIT})",
     )
     added.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="(default: pictures, beside SWEEP.json)"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write (default: pictures, beside SWEEP.json)",
     )
     added.set_defaults(run=_draw_sweep)
 
@@ -147,7 +152,10 @@ def _add_run(added: argparse.ArgumentParser) -> None:
         "with several ranks on a host, the host's link divided by them",
     )
     added.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="(default: where ALLREDUCE.json lies)"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write (default: where ALLREDUCE.json lies)",
     )
     added.set_defaults(run=_draw_run)
 
@@ -157,7 +165,7 @@ def _add_accuracy(added: argparse.ArgumentParser) -> None:
         "allreduce", type=Path, metavar="ACCURACY.json", help="written by cpd-allreduce-perf -J"
     )
     added.add_argument(
-        "--out", type=Path, metavar="FILE", help="PNG (default: ACCURACY.png, beside the JSON)"
+        "--out", type=Path, metavar="FILE", help="the PNG (default: ACCURACY.png, beside the JSON)"
     )
     added.set_defaults(run=_draw_accuracy)
 
@@ -211,15 +219,16 @@ def _check_free(paths: Sequence[Path] | dict[Path, Picture], force: bool) -> Non
     """Before anything is drawn, let alone written."""
     taken = [str(path) for path in paths if path.exists()]
     if taken and not force:
-        raise ResultsError(
-            f"would overwrite {', '.join(taken)}; choose another --out, or add --force"
+        named = ", ".join(taken[:NAMED]) + (
+            f" and {len(taken) - NAMED} more" * (len(taken) > NAMED)
         )
+        raise ResultsError(f"would overwrite {named}; choose another --out, or add --force")
 
 
 def _write_pictures(paths: dict[Path, Picture]) -> dict[Picture, bytes]:
     drawn = {}
     for path, picture in paths.items():
-        drawn[picture] = png(picture)
+        drawn[picture] = png(picture.draw(), DPI)
         _write(path, drawn[picture])
     return drawn
 

@@ -66,8 +66,7 @@ def groups_of(rows: Iterable[Row]) -> list[Group]:
     """The slowest network first, those without a limit last; then by the ranks."""
     found: dict[tuple[str, float | None, int], list[Row]] = defaultdict(list)
     for row in rows:
-        if row.size > 0:
-            found[row.network, row.rate_mbit, row.ranks].append(row)
+        found[row.network, row.rate_mbit, row.ranks].append(row)
     keys = sorted(found, key=lambda key: (key[1] is None, key[1] or 0, key[0], key[2]))
     return [Group(*key, found[key]) for key in keys]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -45,7 +47,7 @@ def time_figure(group: Group, styles: Styles) -> Figure:
 
 def _draw_best(axes: Axes, rows: list[Row]) -> None:
     sizes, times = [row.size for row in rows], [row.time_us for row in rows]
-    axes.plot(sizes, times, color=BLACK, linewidth=0.9, label="best FP32")
+    axes.plot(sizes, times, color=BLACK, linewidth=0.9, label="best FP32", **_dash_if_alone(sizes))
 
 
 def _draw_bound(axes: Axes, rows: list[Row], colour: str) -> None:
@@ -57,7 +59,13 @@ def _draw_bound(axes: Axes, rows: list[Row], colour: str) -> None:
     if least:
         sizes = sorted(least)
         times = [least[size] for size in sizes]
-        axes.plot(sizes, times, color=colour, ls=BOUND, linewidth=1.2, label=BOUND_LABEL)
+        look = {"color": colour, "ls": BOUND, "linewidth": 1.2} | _dash_if_alone(sizes)
+        axes.plot(sizes, times, label=BOUND_LABEL, **look)
+
+
+def _dash_if_alone(sizes: list[int]) -> dict[str, Any]:
+    """A line of a single point would not be seen."""
+    return {"marker": "_", "markersize": 14} if len(sizes) == 1 else {}
 
 
 def _draw_contenders(axes: Axes, rows: list[Row], styles: Styles) -> None:
@@ -82,7 +90,8 @@ def _scale(shown: list[Axes], rows: list[Row]) -> None:
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("time, median", fontsize=SMALL)
     axes.set_yscale("log")
-    axes.set_ylim(min(row.time_us_low for row in rows) / 2, max(r.time_us_high for r in rows) * 1.5)
-    axes.yaxis.set_major_locator(LogLocator())
+    bottom, top = min(r.time_us_low for r in rows) / 2, max(r.time_us_high for r in rows) * 1.5
+    axes.set_ylim(bottom, top)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1,) if top > 100 * bottom else (1, 2, 5)))
     axes.yaxis.set_major_formatter(TIME_AXIS)
     axes.yaxis.set_minor_locator(NullLocator())

@@ -114,7 +114,8 @@ def _scale(shown: list[Axes], rows: list[Row]) -> None:
             axes.set_ylabel("time of the best FP32 / time", fontsize=SMALL)
     axes.set_yscale("log", base=2)
     axes.set_ylim(bottom, top)
-    axes.yaxis.set_major_locator(LogLocator(base=2))
+    between = (1,) if top > 6 * bottom else (1, 1.25, 1.5, 1.75)
+    axes.yaxis.set_major_locator(LogLocator(base=2, subs=between))
     axes.yaxis.set_major_formatter(GAIN_AXIS)
     axes.yaxis.set_minor_locator(NullLocator())
 

@@ -5,13 +5,11 @@ Nothing is drawn before it is asked for, so that the names of all files can be c
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
-from PIL import Image
 
 from cpdperf.plot.accuracy import accuracy_figure, best_rows, measured_rows
 from cpdperf.plot.contenders import (
@@ -25,12 +23,10 @@ from cpdperf.plot.contenders import (
 )
 from cpdperf.plot.curves import time_figure
 from cpdperf.plot.gains import gain_figure, overview_figure
-from cpdperf.plot.style import DPI, Styles
+from cpdperf.plot.style import Styles
 from cpdperf.plot.units import error_text, gain_text, size_text
 from cpdperf.plot.winners import is_within, winner, winner_figure
 from cpdperf.results import Results, ResultsError, Row
-
-PALETTE = 256  # colours in a file
 
 
 @dataclass(frozen=True)
@@ -54,18 +50,6 @@ class Slice:
     labels: list[str]
 
 
-def png(picture: Picture) -> bytes:
-    """With a palette: a third of the bytes, and no difference that one sees."""
-    full, small = io.BytesIO(), io.BytesIO()
-    picture.draw().savefig(full, format="png", dpi=DPI)
-    # Of Pillow's ways this is the one that keeps the thin lines' colours.
-    method = Image.Quantize.MAXCOVERAGE
-    image = Image.open(full).convert("RGB")
-    image = image.quantize(PALETTE, method=method, dither=Image.Dither.NONE)
-    image.save(small, format="png", optimize=True)
-    return small.getvalue()
-
-
 def sweep_pictures(sweep: Results, accuracy: Results | None, error_limit: float) -> list[Picture]:
     """Where each format wins, gains and times, and the error, from a sweep."""
     groups, styles = groups_of(sweep.rows), Styles(sweep.rows)
@@ -84,10 +68,7 @@ def sweep_pictures(sweep: Results, accuracy: Results | None, error_limit: float)
 def run_pictures(run: Results) -> list[Picture]:
     """Time and gain of one run of cpd-allreduce-perf."""
     styles = Styles(run.rows)
-    groups = groups_of(run.rows)
-    if not groups:
-        raise ResultsError(f"{run.path}: all sizes are 0; expected at least one above it")
-    return [picture for group in groups for picture in group_pictures(group, styles)]
+    return [picture for group in groups_of(run.rows) for picture in group_pictures(group, styles)]
 
 
 def group_pictures(group: Group, styles: Styles) -> list[Picture]:
