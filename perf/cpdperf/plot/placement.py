@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 
+from cpdperf.plot.style import shade
+
 RADII = (7, 12, 18, 25, 33, 42, 52, 63, 75, 90)  # points, between a point and its label
 DIRECTIONS = 24
 POINT_RADIUS = 4.0  # pixels at 72 dots per inch
@@ -24,6 +26,10 @@ class Box(NamedTuple):
     bottom: float
     right: float
     top: float
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.bottom + self.top) / 2
 
     def overlap(self, other: Box) -> float:
         """The common area."""
@@ -118,8 +124,8 @@ def _cost(place: tuple, box: Box, taken: list[Box], frame: Box) -> float:
 
 
 def _leader(place: tuple, box: Box) -> list[tuple[float, float]]:
-    """Some points of the line from the point to its label."""
-    end_x, end_y = _nearest(place, box)
+    """Some points of the line from the point to its label, which aims at the label's middle."""
+    end_x, end_y = box.middle
     shares = [i / PIECES for i in range(2, PIECES + 1)]
     return [(place[0] + (end_x - place[0]) * t, place[1] + (end_y - place[1]) * t) for t in shares]
 
@@ -136,16 +142,16 @@ def _nearest(place: tuple, box: Box) -> tuple[float, float]:
 
 
 def _annotate(axes: Axes, point: Point, place: tuple, box: Box, fontsize: float) -> Annotation:
-    end = _nearest(place, box)
-    far = math.hypot(end[0] - place[0], end[1] - place[1]) > RADII[1]
+    far = math.dist(place, _nearest(place, box)) > RADII[1]
     label = axes.annotate(
         point.text,
         (point.x, point.y),
-        xytext=((box.left + box.right) / 2 - place[0], (box.bottom + box.top) / 2 - place[1]),
+        xytext=(box.middle[0] - place[0], box.middle[1] - place[1]),
         textcoords="offset points",
         ha="center",
         va="center",
         fontsize=fontsize,
+        color=shade(point.colour),
         arrowprops={"arrowstyle": "-", "color": point.colour, "lw": 0.5, "alpha": 0.7, "shrinkB": 2}
         if far
         else None,
