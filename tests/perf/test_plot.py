@@ -478,6 +478,15 @@ def test_the_recorded_codec_rates_are_drawn(tmp_path: Path, capsys: pytest.Captu
     assert "would overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["nowhere/codec.png", "codec.abc"])
+def test_a_codec_picture_that_cannot_be(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture
+) -> None:
+    path = str(ROOT / "perf/results/2026-11-21-zen4/codec-avx2.json")
+    assert main(["codec", path, "--out", str(tmp_path / name)]) == 2
+    assert f"{name}: cannot be written (" in capsys.readouterr().err
+
+
 def test_a_codec_run_without_the_buffer_says_what_it_has(capsys: pytest.CaptureFixture) -> None:
     path = str(ROOT / "perf/results/2026-11-21-zen4/codec-avx2.json")
     assert main(["codec", path, "--values", "1Ki"]) == 2

@@ -212,7 +212,10 @@ def _draw_codec(options: argparse.Namespace) -> None:
     _check_free([options.out], options.force)
     codec.print_table(rates)
     figure = codec.codec_figure(record, rates, peers, options.values, options.threads)
-    figure.savefig(options.out, dpi=100)
+    try:
+        figure.savefig(options.out, dpi=100)
+    except (OSError, ValueError) as error:  # no such folder, or a format that is not known
+        raise ResultsError(f"{options.out}: cannot be written ({error})") from None
 
 
 def _check_free(paths: Sequence[Path] | dict[Path, Picture], force: bool) -> None:

@@ -24,6 +24,7 @@ from cpdperf.plot.style import (
 from cpdperf.plot.units import GAIN_AXIS
 from cpdperf.results import Row
 
+FLOOR = 0.1  # a loss that is worse than this leaves the picture: how much does not matter
 SHADED = "#f1f1f1"
 OTHERS = "the other formats, each at its fastest"
 
@@ -104,7 +105,7 @@ def _scale(shown: list[Axes], rows: list[Row]) -> None:
     """A doubling is as far as a halving; the part without gain is shaded."""
     lowest = min(row.gain for row in rows if row.gain)
     highest = max(row.gain for row in rows if row.gain)
-    bottom, top = min(0.7, lowest / 1.15), max(1.5, highest * 1.15)
+    bottom, top = min(0.7, max(FLOOR, lowest / 1.15)), max(1.5, highest * 1.15)
     for axes in shown:
         size_axis(axes, (row.size for row in rows))
         axes.axhspan(bottom / 2, 1, color=SHADED, zorder=0)
@@ -130,5 +131,6 @@ def _say_no_gain(axes: Axes) -> None:
         va="bottom",
         fontsize=SMALL - 1,
         color="#404040",
+        zorder=1.6,
         path_effects=[withStroke(linewidth=2, foreground=SHADED)],
     )

@@ -61,7 +61,7 @@ def page(
 
 def _introduction(results: Results) -> str:
     date = escape(str(results.document.get("date", "unknown date")))
-    cpu = escape(str(results.document.get("machine", {}).get("cpu_model", "unknown")))
+    cpu = escape(str((results.document.get("machine") or {}).get("cpu_model", "unknown")))
     wrong = (
         f" <strong>{results.wrong_rows} rows with a wrong sum are not drawn.</strong>"
         if results.wrong_rows

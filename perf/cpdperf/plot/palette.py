@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 COLOURS = 256  # as many as a palette holds
+COMMONEST = 160  # of them are chosen by their pixels alone
 SHIFTS = (16, 8, 0)  # of red, green and blue in a number
 
 
@@ -19,14 +20,19 @@ def png(figure: Figure, dpi: float) -> bytes:
     pixels = np.asarray(Image.open(full).convert("RGB")).astype(np.uint32)
     numbers = sum(pixels[..., i] << shift for i, shift in enumerate(SHIFTS))
     found, places, counts = np.unique(numbers, return_inverse=True, return_counts=True)
-    # A small marker has few pixels, smoothed text has many greys that are all alike.
-    worth = counts * (1 + np.ptp(_parts(found), axis=1))
-    kept = found[np.argsort(-worth, kind="stable")[:COLOURS]]
+    kept = _kept(found, counts)
     indices = _nearest(found, kept)[places.reshape(numbers.shape)]
     image = Image.fromarray(indices)
     image.putpalette(_parts(kept).ravel().tolist())
     image.save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def _kept(found: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The commonest, then the common bright ones: a small marker has few pixels."""
+    worth = counts * (1 + np.ptp(_parts(found), axis=1))
+    order = [*np.argsort(-counts, kind="stable")[:COMMONEST], *np.argsort(-worth, kind="stable")]
+    return found[list(dict.fromkeys(order))[:COLOURS]]
 
 
 def _nearest(found: np.ndarray, kept: np.ndarray) -> np.ndarray:

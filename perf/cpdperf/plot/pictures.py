@@ -92,7 +92,8 @@ def group_pictures(group: Group, styles: Styles) -> list[Picture]:
                 f"gain-{group.name}",
                 f"Gain: {group.title}",
                 "The time of the fastest FP32 of the same size divided by the time. Below 1, in "
-                "the shaded part, the format costs time. The grey lines are the other formats.",
+                "the shaded part, the format costs time; below 0.1 a curve leaves the "
+                "picture. The grey lines are the other formats.",
                 f"Gain over the best FP32 against size, {group.title}. {_gains_in_words(group)}",
                 lambda: gain_figure(group, styles),
             )
@@ -175,7 +176,8 @@ def _overview(part: Slice, styles: Styles) -> Picture:
         f"gains-{part.name}",
         title,
         "Of each format the way to sum that is fastest at that size. The best FP32 is the line at "
-        "1; in the shaded part below it the format costs time.",
+        "1; in the shaded part below it the format costs time; below 0.1 a curve leaves the "
+        "picture.",
         f"{title}. {words}",
         lambda: overview_figure(part.groups, part.labels, title, styles),
     )

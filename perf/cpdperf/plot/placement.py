@@ -10,11 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 
+from cpdperf.plot.style import shade
+
 RADII = (7, 12, 18, 25, 33, 42, 52, 63, 75, 90)  # points, between a point and its label
 DIRECTIONS = 24
 POINT_RADIUS = 4.0  # pixels at 72 dots per inch
 PIECES = 12  # of a leader, which are looked at one by one
 GAP = 1.5
+CONFUSION = 4.0  # points of distance that it is worth to avoid one
+CROSSING = 15.0  # the same, for each piece of a leader
 
 
 class Box(NamedTuple):
@@ -22,6 +26,10 @@ class Box(NamedTuple):
     bottom: float
     right: float
     top: float
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.bottom + self.top) / 2
 
     def overlap(self, other: Box) -> float:
         """The common area."""
@@ -57,8 +65,9 @@ def label_points(axes: Axes, points: list[Point], fontsize: float) -> list[Annot
     labels = []
     for i in sorted(range(len(points)), key=lambda i: _crowd(places, i), reverse=True):
         width, height = _extent(axes, points[i].text, fontsize)
-        box = _best_place(places[i], width, height, taken, frame)
-        taken.append(box.grown(GAP))
+        others = places[:i] + places[i + 1 :]
+        box = _best_place(places[i], width, height, taken, frame, others)
+        taken += [box.grown(GAP), *(Box(x, y, x, y).grown(GAP) for x, y in _leader(places[i], box))]
         labels.append(_annotate(axes, points[i], places[i], box, fontsize))
     return labels
 
@@ -77,14 +86,16 @@ def _extent(axes: Axes, text: str, fontsize: float) -> tuple[float, float]:
     return extent.width * 72 / axes.figure.dpi, extent.height * 72 / axes.figure.dpi
 
 
-def _best_place(place: tuple, width: float, height: float, taken: list[Box], frame: Box) -> Box:
+def _best_place(
+    place: tuple, width: float, height: float, taken: list[Box], frame: Box, others: list
+) -> Box:
     """The nearest place that touches nothing, else the one that touches least."""
     best, least = None, math.inf
     for radius in RADII:
         for step in range(DIRECTIONS):
             angle = 2 * math.pi * step / DIRECTIONS
             box = _box_at(place, angle, radius, width, height)
-            cost = _cost(place, box, taken, frame) + radius
+            cost = _cost(place, box, taken, frame) + _confusion(place, box, others) + radius
             if cost < least:
                 best, least = box, cost
         if least < 2 * radius:
@@ -107,12 +118,22 @@ def _cost(place: tuple, box: Box, taken: list[Box], frame: Box) -> float:
     cost = sum(10 * box.overlap(other) for other in taken)
     area = (box.right - box.left) * (box.top - box.bottom)
     cost += 20 * (area - box.overlap(frame))
-    end_x, end_y = _nearest(place, box)
-    for i in range(2, PIECES + 1):
-        x = place[0] + (end_x - place[0]) * i / PIECES
-        y = place[1] + (end_y - place[1]) * i / PIECES
-        cost += sum(5 for other in taken if other.holds(x, y) and not other.holds(*place))
+    for x, y in _leader(place, box):
+        cost += sum(CROSSING for other in taken if other.holds(x, y) and not other.holds(*place))
     return cost
+
+
+def _leader(place: tuple, box: Box) -> list[tuple[float, float]]:
+    """Some points of the line from the point to its label, which aims at the label's middle."""
+    end_x, end_y = box.middle
+    shares = [i / PIECES for i in range(2, PIECES + 1)]
+    return [(place[0] + (end_x - place[0]) * t, place[1] + (end_y - place[1]) * t) for t in shares]
+
+
+def _confusion(place: tuple, box: Box, others: list) -> float:
+    """For each other point that the label is nearer to than to its own."""
+    own = math.dist(place, _nearest(place, box))
+    return sum(CONFUSION for other in others if math.dist(other, _nearest(other, box)) < own)
 
 
 def _nearest(place: tuple, box: Box) -> tuple[float, float]:
@@ -121,16 +142,16 @@ def _nearest(place: tuple, box: Box) -> tuple[float, float]:
 
 
 def _annotate(axes: Axes, point: Point, place: tuple, box: Box, fontsize: float) -> Annotation:
-    end = _nearest(place, box)
-    far = math.hypot(end[0] - place[0], end[1] - place[1]) > RADII[1]
+    far = math.dist(place, _nearest(place, box)) > RADII[1]
     label = axes.annotate(
         point.text,
         (point.x, point.y),
-        xytext=((box.left + box.right) / 2 - place[0], (box.bottom + box.top) / 2 - place[1]),
+        xytext=(box.middle[0] - place[0], box.middle[1] - place[1]),
         textcoords="offset points",
         ha="center",
         va="center",
         fontsize=fontsize,
+        color=shade(point.colour),
         arrowprops={"arrowstyle": "-", "color": point.colour, "lw": 0.5, "alpha": 0.7, "shrinkB": 2}
         if far
         else None,

@@ -81,7 +81,7 @@ def _unique(names: Iterable[str]) -> list[str]:
 
 
 def shade(colour: str) -> tuple[float, ...]:
-    """A darker tone, for the seventh format and those after it."""
+    """A darker tone: for the seventh format and those after it, and for text."""
     return tuple(0.5 * part for part in to_rgb(colour))
 
 

@@ -45,5 +45,5 @@ def error_text(error: float) -> str:
 
 
 TIME_AXIS = FuncFormatter(lambda value, _: time_text(value))
-GAIN_AXIS = FuncFormatter(lambda value, _: f"{value:g}")
+GAIN_AXIS = FuncFormatter(lambda value, _: f"{value:.3g}")
 ERROR_AXIS = FuncFormatter(lambda value, _: f"{100 * value:g} %" if value >= 1e-5 else f"{value:g}")
