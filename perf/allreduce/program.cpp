@@ -57,7 +57,8 @@ std::string mpi_version() {
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
   int length = 0;
   MPI_Get_library_version(text.data(), &length);
-  const std::string version(text.data());
+  std::string version(text.data());
+  std::ranges::replace(version, '\t', ' ');  // of MPICH
   return version.substr(0, version.find_first_of(",\n"));
 }
 
