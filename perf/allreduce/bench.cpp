@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
+#include <random>
+#include <utility>
 
 namespace cpdcomm::perf {
 namespace {
@@ -25,6 +28,25 @@ void set_gains(std::vector<Result>& results) {
   if (!best) return;
   for (Result& result : results) result.gain = *best / result.median();
 }
+
+/// The order of the contenders, another one in each round and the same on all ranks: nobody is
+/// always first, or always behind the same neighbour's mess in the caches.
+class Turns {
+ public:
+  explicit Turns(std::size_t contenders) : order_(contenders) {
+    std::iota(order_.begin(), order_.end(), std::size_t{0});
+  }
+
+  /// Fisher and Yates's shuffle; std::shuffle need not be the same everywhere.
+  const std::vector<std::size_t>& next() {
+    for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random_() % i]);
+    return order_;
+  }
+
+ private:
+  std::vector<std::size_t> order_;
+  std::mt19937 random_;  // with its standard seed
+};
 
 }  // namespace
 
@@ -115,6 +137,8 @@ double Bench::timed_call(const Contender& contender, std::size_t count) {
 
 /// Sums once, checks the sum, and notes what the library reports.
 void Bench::check(Result& result) {
+  // A call that writes nothing must not pass with the sum of the one before.
+  out_.spoil(result.count);
   restore(result.count);
   const Report report = call(result.contender, result.count);
   if (!result.contender.is_mpi) {
@@ -145,12 +169,11 @@ bool Bench::time_is_over(double elapsed) const {
 
 void Bench::time_in_turn(std::vector<Result>& results) {
   const double begin = MPI_Wtime();
+  Turns turns(results.size());
   for (int round = -options_.warmups; round < options_.iterations; ++round) {
     if (round >= kFewestIterations && time_is_over(MPI_Wtime() - begin)) break;
-    for (std::size_t turn = 0; turn < results.size(); ++turn) {
-      // Nobody is always first, or always behind the same neighbour's mess in the caches.
-      const auto shift = static_cast<std::size_t>(round + options_.warmups);
-      Result& result = results[(turn + shift) % results.size()];
+    for (const std::size_t turn : turns.next()) {
+      Result& result = results[turn];
       progress_.show(result.size, result.contender.name(), round, options_.iterations);
       const double time = timed_call(result.contender, result.count);
       if (round >= 0) result.times.push_back(time);

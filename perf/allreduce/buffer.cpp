@@ -52,6 +52,11 @@ void Buffer::copy(const Buffer& from, std::size_t count) {
   std::memcpy(bytes_.get(), from.data(), count * size_of(type_));
 }
 
+void Buffer::spoil(std::size_t count) {
+  // All bits set is a NaN in every type.
+  std::memset(bytes_.get(), 0xff, count * size_of(type_));
+}
+
 void Buffer::load(std::size_t first, std::span<double> values) const {
   if (type_ == DataType::fp64) {
     std::copy_n(reinterpret_cast<const double*>(at(first)), values.size(), values.begin());

@@ -24,6 +24,8 @@ class Buffer {
   void store(std::size_t first, std::span<const float> values);
   /// Copies the first `count` values of another of the same type.
   void copy(const Buffer& from, std::size_t count);
+  /// Makes the first `count` values NaN.
+  void spoil(std::size_t count);
   /// Values from `first` on, exact.
   void load(std::size_t first, std::span<double> values) const;
 

@@ -41,11 +41,11 @@ class Csv final : public Writer {
         "size,count,type,redop,wire,algorithm,algorithm_taken,accumulate,scaling,rounding,"
         "in_place,ranks,iterations,time_us,time_us_min,time_us_p99,algbw,busbw,wire_bytes,"
         "wire_bytes_max,wirebw,gain,rel_rms,max_error,checked_against,wrong\n");
-    std::fflush(stdout);
+    flush();
   }
   void size_done(const std::vector<Result>& results) override {
     for (const Result& result : results) fmt::print("{}\n", row(result));
-    std::fflush(stdout);
+    flush();
   }
 };
 

@@ -91,7 +91,7 @@ class JsonOnStdout final : public Writer {
  public:
   void end(const Run& run, const std::vector<Result>& all) override {
     fmt::print("{}", text_of(run, all));
-    std::fflush(stdout);
+    flush();
   }
 };
 

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <sstream>
 
 #include "cpdcomm/error.hpp"
@@ -22,7 +23,8 @@ mean the same here.)";
 
 constexpr const char* kExamples = R"(
 columns, after those of nccl-tests (whose "time" is here the median over the iterations):
-  wire algorithm accumulate scaling  the contender; algorithm mpi is MPI_Allreduce
+  wire algorithm accumulate scaling rounding
+               the contender; algorithm mpi is MPI_Allreduce
   min, p99     of the time; with fewer than 100 iterations p99 is the largest
   wireB        bytes that a rank sends in one call, the mean over the ranks
   wirebw       wireB / time
@@ -53,10 +55,9 @@ More ranks than cores, as root:
 
 exit codes: 0 all sums are right, 1 one is wrong, 2 bad usage or another error)";
 
-const std::map<std::string, std::size_t> kUnits{{"", 1},           {"B", 1},
-                                                {"K", 1ull << 10}, {"KiB", 1ull << 10},
-                                                {"M", 1ull << 20}, {"MiB", 1ull << 20},
-                                                {"G", 1ull << 30}, {"GiB", 1ull << 30}};
+const std::map<std::string, double> kUnits{
+    {"", 1},       {"B", 1},        {"K", 0x1p10}, {"k", 0x1p10}, {"KiB", 0x1p10}, {"M", 0x1p20},
+    {"m", 0x1p20}, {"MiB", 0x1p20}, {"G", 0x1p30}, {"g", 0x1p30}, {"GiB", 0x1p30}};
 const std::map<std::string, DataType> kTypes{{"float", DataType::fp32},
                                              {"half", DataType::fp16},
                                              {"bfloat16", DataType::bf16},
@@ -66,22 +67,54 @@ const std::map<std::string, Options::Output> kOutputs{{"table", Options::Output:
                                                       {"json", Options::Output::json},
                                                       {"osu", Options::Output::osu}};
 
-/// A number with a unit, as nccl-tests takes it: 8, 64K, 1.5G.
-std::size_t parse_size(const std::string& text) {
-  std::size_t end = 0;
-  double number = -1;
+constexpr double kMostBytes = 0x1p50;  // far from where sums of sizes overflow
+constexpr std::size_t kMostSizes = 10000;
+constexpr double kMostSeconds = 1e7;
+
+/// A number at the beginning of a text, which goes on at `end`; none where there is no number.
+std::optional<double> number_in(const std::string& text, std::size_t& end) {
   try {
-    number = std::stod(text, &end);
+    return std::stod(text, &end);
   } catch (const std::exception&) {
-    end = 0;
+    return std::nullopt;
   }
+}
+
+/// A number with a unit, as nccl-tests takes it: 8, 64K, 64k, 1.5G.
+std::size_t parse_size(const std::string& flag, const std::string& text) {
+  std::size_t end = 0;
+  const std::optional<double> number = number_in(text, end);
   const auto unit = kUnits.find(text.substr(end));
-  if (end == 0 || unit == kUnits.end() || !(number >= 0) || number > 1e15) {
-    throw CLI::ValidationError("", "'" + text +
-                                       "' is no size; allowed is a number, such as 1024, "
-                                       "64K, 4M or 1G (binary units)");
+  const double bytes = number && unit != kUnits.end() ? *number * unit->second : -1;
+  if (!(bytes >= 0 && bytes <= kMostBytes)) {
+    throw CLI::ValidationError(
+        flag, fmt::format("'{}' is no size; allowed is a number, such as 1024, 64K, 4M or 1G "
+                          "(binary units), up to 1048576G",
+                          text));
   }
-  return static_cast<std::size_t>(number * static_cast<double>(unit->second));
+  return static_cast<std::size_t>(bytes);
+}
+
+/// CLI::Range lets NaN pass, and shows its ends with all their digits.
+CLI::Validator seconds() {
+  return CLI::Validator(
+      [](const std::string& text) -> std::string {
+        std::size_t end = 0;
+        const std::optional<double> number = number_in(text, end);
+        const bool fits = number && *number >= 0.001 && *number <= kMostSeconds;
+        if (fits && end == text.size()) return {};
+        return fmt::format("'{}' is no time; allowed are 0.001 to {:.0f} seconds", text,
+                           kMostSeconds);
+      },
+      "");
+}
+
+CLI::Validator not_empty() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        return std::string(text.empty() ? "the name of a file is needed, not ''" : "");
+      },
+      "");
 }
 
 /// Whether a parser of the library takes a name; its complaint, if not.
@@ -99,6 +132,13 @@ CLI::Validator accepted_by(Parser parser) {
       "");
 }
 
+template <typename T>
+std::vector<std::string> keys_of(const std::map<std::string, T>& names) {
+  std::vector<std::string> keys;
+  for (const auto& [name, value] : names) keys.push_back(name);
+  return keys;
+}
+
 /// A list of names for something that the library can read.
 template <typename T>
 void add_names(CLI::App& app, const std::string& flag, std::vector<T>& to,
@@ -111,14 +151,26 @@ void add_names(CLI::App& app, const std::string& flag, std::vector<T>& to,
          },
          about)
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(accepted_by(parser))
       ->option_text(names);
+}
+
+/// One of some names.
+template <typename T>
+void add_choice(CLI::App& app, const std::string& flag, T& to,
+                const std::map<std::string, T>& names, const std::string& about,
+                const std::string& text) {
+  app.add_option_function<std::string>(
+         flag, [&](const std::string& name) { to = names.at(name); }, about)
+      ->check(CLI::IsMember(keys_of(names)))
+      ->option_text(text);
 }
 
 void add_size(CLI::App& app, const std::string& flag, std::size_t& to, const std::string& about,
               const std::string& standard) {
   app.add_option_function<std::string>(
-         flag, [&to](const std::string& text) { to = parse_size(text); }, about)
+         flag, [&to, flag](const std::string& text) { to = parse_size(flag, text); }, about)
       ->option_text("SIZE  (default: " + standard + ")");
 }
 
@@ -141,7 +193,7 @@ void add_amounts(CLI::App& app, Options& o) {
   app.add_option("--time-limit", o.time_limit,
                  "seconds for the timed calls of one size, about:\n"
                  "then fewer iterations are done than -n says, at least 3")
-      ->check(CLI::PositiveNumber)
+      ->check(seconds())
       ->option_text("S");
   app.add_option_function<int>(
          "-a,--average", [&o](int value) { o.average = static_cast<Options::Average>(value); },
@@ -157,11 +209,11 @@ void add_sums(CLI::App& app, Options& o) {
          "the reduction")
       ->check(CLI::IsMember({"sum", "avg"}))
       ->option_text("sum|avg  (default: sum)");
-  app.add_option("-d,--datatype", o.type, "type of the values")
-      ->transform(CLI::CheckedTransformer(kTypes))
-      ->option_text("float|half|bfloat16|double  (default: float)");
+  add_choice(app, "-d,--datatype", o.type, kTypes, "type of the values",
+             "float|half|bfloat16|double  (default: float)");
   app.add_option("--wire", o.wires, "wire formats, see below; none: only the baselines")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(accepted_by([](const std::string& name) {
         if (name != "none") Format::parse(name);
       }))
@@ -180,6 +232,7 @@ void add_sums(CLI::App& app, Options& o) {
                  "beside them: MPI_Allreduce (mpi), the library's own\n"
                  "ring with FP32 on the wire (ring)")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember({"mpi", "ring", "none"}))
       ->option_text("mpi,ring,none  (default: mpi)");
 }
@@ -189,12 +242,15 @@ void add_rest(CLI::App& app, Options& o) {
                  "values: normal random numbers; gradients of a real model;\n"
                  "those of a .npy file of 1 dimension, or of 2 with rows\n"
                  "for ranks")
+      ->check(not_empty())
       ->option_text("random|gradients|FILE.npy  (default: random)");
   app.add_option("--seed", o.seed, "of random values and of stochastic rounding")
       ->option_text("N  (default: 0)");
   app.add_option_function<std::string>(
          "--segment",
-         [&o](const std::string& text) { o.communicator.segment_bytes = parse_size(text); },
+         [&o](const std::string& text) {
+           o.communicator.segment_bytes = parse_size("--segment", text);
+         },
          "bytes that are encoded and sent at once")
       ->option_text("SIZE  (default: the library's)");
   app.add_option_function<double>(
@@ -203,29 +259,32 @@ void add_rest(CLI::App& app, Options& o) {
            o.communicator.timeout =
                std::chrono::milliseconds(static_cast<long long>(seconds * 1e3));
          },
-         "seconds after which a call that makes no end is an error")
-      ->check(CLI::Range(0.001, 1e7))
+         "seconds after which a call of the library that makes no end\n"
+         "is an error")
+      ->check(seconds())
       ->option_text("S  (default: 1800)");
-  app.add_option("--format", o.output, "what is printed")
-      ->transform(CLI::CheckedTransformer(kOutputs))
-      ->option_text("table|csv|json|osu  (default: table)");
+  add_choice(app, "--format", o.output, kOutputs, "what is printed",
+             "table|csv|json|osu  (default: table)");
   app.add_option("-J,--output_file", o.json_file,
                  "write JSON to this file, too; one that is there stays:\n"
                  "FILE.1, FILE.2, ... are taken then")
+      ->check(not_empty())
       ->option_text("FILE");
 }
 
 /// What no single option can find out.
 void check_together(const Options& o) {
-  const auto wrong = [](const std::string& what) { throw CLI::ValidationError("", what); };
+  const auto wrong = [](const std::string& what) { throw CLI::ValidationError(what); };
   if (o.min_bytes > o.max_bytes) {
     wrong(fmt::format("-b is {} and -e is {}: the first may not be above the second", o.min_bytes,
                       o.max_bytes));
   }
   if (o.step_factor == 1 && o.step_bytes == 0) wrong("-i is 0: allowed is 1 or more, or -f");
-  if (o.sizes().size() > 10000) {
-    wrong(fmt::format("these are {} sizes; allowed are 10000: take a larger -i, or -f",
-                      o.sizes().size()));
+  if (o.step_factor == 1 && (o.max_bytes - o.min_bytes) / o.step_bytes >= kMostSizes) {
+    wrong(
+        fmt::format("-b {} to -e {} in steps of {} are too many sizes; allowed are {}: take a "
+                    "larger -i, or -f",
+                    o.min_bytes, o.max_bytes, o.step_bytes, kMostSizes));
   }
   const auto none = [](const std::vector<std::string>& names) {
     return std::ranges::find(names, "none") != names.end();
@@ -254,9 +313,13 @@ std::string type_name(DataType type) { return key_of(kTypes, type); }
 
 std::vector<std::size_t> Options::sizes() const {
   const std::size_t value = size_of(type);
+  const auto next = [&](std::size_t size) {
+    if (step_factor == 1) return size + step_bytes;
+    const std::size_t least = std::max<std::size_t>(size, 1);
+    return least > max_bytes / step_factor ? max_bytes + 1 : least * step_factor;
+  };
   std::vector<std::size_t> sizes;
-  for (std::size_t size = min_bytes; size <= max_bytes;
-       size = step_factor > 1 ? std::max<std::size_t>(size, 1) * step_factor : size + step_bytes) {
+  for (std::size_t size = min_bytes; size <= max_bytes; size = next(size)) {
     const std::size_t whole = size / value * value;
     if (sizes.empty() || whole > sizes.back()) sizes.push_back(whole);
   }

@@ -15,7 +15,7 @@ class Osu final : public Writer {
  public:
   void begin(const Run& run) override {
     fmt::print("{}", head_of(run));
-    std::fflush(stdout);
+    flush();
   }
 
   void end(const Run& run, const std::vector<Result>& all) override {
@@ -28,7 +28,7 @@ class Osu final : public Writer {
     }
     fmt::print("# Out of bounds values : {}\n", count_wrong(all));
     fmt::print("# Collective test concluded: {}\n", run.command.front());
-    std::fflush(stdout);
+    flush();
   }
 
  private:

@@ -85,7 +85,8 @@ std::vector<std::size_t> chunk_ends(const Case& of, const schedule::Schedule& sc
 bool can_predict(const AllreduceOptions& options, DataType type) {
   const bool sums = options.op == ReduceOp::sum || options.op == ReduceOp::average;
   const bool small = type == DataType::fp32 || type == DataType::fp16 || type == DataType::bf16;
-  return sums && small && options.rounding == Rounding::nearest_even && options.emulate_nodes == 1;
+  const bool certain = options.rounding == Rounding::nearest_even || options.wire.is_fp32();
+  return sums && small && certain && options.emulate_nodes == 1;
 }
 
 LargestByGroup::LargestByGroup(const Case& of)

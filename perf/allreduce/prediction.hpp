@@ -23,8 +23,8 @@ struct Case {
   std::size_t count = 0;
 };
 
-/// Whether a Prediction covers a call: sums and averages of fp32, fp16 and bf16, rounded to
-/// nearest, nothing emulated.
+/// Whether a Prediction covers a call: sums and averages of fp32, fp16 and bf16, without random
+/// casts (fp32 on the wire has none), nothing emulated.
 bool can_predict(const AllreduceOptions& options, DataType type);
 
 /// The largest magnitudes that APS needs, one for each group of values that share an exponent.

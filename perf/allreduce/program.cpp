@@ -10,6 +10,7 @@
 #include <climits>
 #include <cstring>
 #include <iterator>
+#include <optional>
 
 #include "allreduce/data.hpp"
 #include "allreduce/progress.hpp"
@@ -56,7 +57,8 @@ std::string mpi_version() {
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
   int length = 0;
   MPI_Get_library_version(text.data(), &length);
-  const std::string version(text.data());
+  std::string version(text.data());
+  std::ranges::replace(version, '\t', ' ');  // of MPICH
   return version.substr(0, version.find_first_of(",\n"));
 }
 
@@ -69,6 +71,30 @@ std::vector<std::unique_ptr<Writer>> make_writers(const Options& options) {
     writers.push_back(make_writer(options.output));
   });
   return writers;
+}
+
+/// Ranks that share this rank's memory.
+std::size_t ranks_on_host() {
+  MPI_Comm host = MPI_COMM_NULL;
+  int ranks = 0;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+  MPI_Comm_size(host, &ranks);
+  MPI_Comm_free(&host);
+  return static_cast<std::size_t>(ranks);
+}
+
+/// Every rank has two vectors: better no run than one that the system kills.
+void check_memory(const Options& options) {
+  const std::size_t ranks = ranks_on_host();
+  const std::size_t memory = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+                             static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  together([&] {
+    if (options.max_bytes < memory / 2 / ranks) return;
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("-e is {}; for two vectors on each of the {} ranks of a host with {} "
+                            "allowed is less than {}",
+                            options.max_bytes, ranks, in_bytes(memory), memory / 2 / ranks));
+  });
 }
 
 void check_contenders(const Options& options, const Contenders& contenders) {
@@ -89,55 +115,76 @@ void check_contenders(const Options& options, const Contenders& contenders) {
 }
 
 /// Everything between the command line and the exit code.
-int measure(const Options& options, std::vector<std::string> command, const Spoiler& spoiler) {
-  Communicator library = make_mpi_communicator(MPI_COMM_WORLD, options.communicator);
-  const std::unique_ptr<Inputs> inputs = load_inputs(options, library.size());
-  const Contenders contenders = contenders_of(options, library);
-  check_contenders(options, contenders);
-  const Run run{options,
-                std::move(command),
-                date_now(),
-                mpi_version(),
-                inputs->describe(),
-                all_places(library.size()),
-                contenders.left_out};
-  const auto writers = make_writers(options);
-  for (const auto& writer : writers) writer->begin(run);
-
-  Progress progress(options.sizes(), rank_in_world() == 0);
-  Bench bench(options, *inputs, library, MPI_COMM_WORLD, contenders.all, progress, spoiler);
-  std::vector<Result> all;
-  for (const std::size_t size : options.sizes()) {
-    std::vector<Result> results = bench.run(size);
-    progress.clear();
-    for (const auto& writer : writers) writer->size_done(results);
-    all.insert(all.end(), std::make_move_iterator(results.begin()),
-               std::make_move_iterator(results.end()));
+class Measurement {
+ public:
+  /// @throws Error on every rank alike, for what the user asked for and cannot be
+  Measurement(const Options& options, std::vector<std::string> command)
+      : library_(make_mpi_communicator(MPI_COMM_WORLD, options.communicator)),
+        inputs_(load_inputs(options, library_.size())),
+        contenders_(contenders_of(options, library_)),
+        run_{options,
+             std::move(command),
+             date_now(),
+             mpi_version(),
+             inputs_->describe(),
+             all_places(library_.size()),
+             contenders_.left_out} {
+    check_contenders(options, contenders_);
+    check_memory(options);
+    writers_ = make_writers(options);
   }
-  for (const auto& writer : writers) writer->end(run, all);
-  return count_wrong(all) == 0 ? kDone : kWrong;
-}
+
+  /// @return the exit code
+  int run(const Spoiler& spoiler) {
+    const Options& options = run_.options;
+    for (const auto& writer : writers_) writer->begin(run_);
+    Progress progress(options.sizes(), rank_in_world() == 0);
+    Bench bench(options, *inputs_, library_, MPI_COMM_WORLD, contenders_.all, progress, spoiler);
+    std::vector<Result> all;
+    for (const std::size_t size : options.sizes()) {
+      std::vector<Result> results = bench.run(size);
+      progress.clear();
+      for (const auto& writer : writers_) writer->size_done(results);
+      all.insert(all.end(), std::make_move_iterator(results.begin()),
+                 std::make_move_iterator(results.end()));
+    }
+    for (const auto& writer : writers_) writer->end(run_, all);
+    return count_wrong(all) == 0 ? kDone : kWrong;
+  }
+
+ private:
+  Communicator library_;
+  std::unique_ptr<Inputs> inputs_;
+  Contenders contenders_;
+  Run run_;
+  std::vector<std::unique_ptr<Writer>> writers_;
+};
 
 int complain(const std::string& what) {
   if (rank_in_world() == 0) fmt::print(stderr, "cpd-allreduce-perf: {}\n", what);
   return kFailed;
 }
 
-/// The same on every rank, or the end of all.
-int guarded(const Options& options, std::vector<std::string> command, const Spoiler& spoiler) {
-  try {
-    return measure(options, std::move(command), spoiler);
-  } catch (const Error& error) {
-    // What the user asked for is refused on all ranks alike.
-    const bool nothing_happened =
-        error.code() == ErrorCode::invalid_argument || error.code() == ErrorCode::unsupported;
-    if (nothing_happened) return complain(error.what());
-    fmt::print(stderr, "cpd-allreduce-perf: rank {}: {}\n", rank_in_world(), error.what());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "cpd-allreduce-perf: rank {}: {}\n", rank_in_world(), error.what());
-  }
+/// One rank cannot go on, and the others would wait for it.
+int abort_all(const std::string& what) {
+  fmt::print(stderr, "cpd-allreduce-perf: rank {}: {}\n", rank_in_world(), what);
   MPI_Abort(MPI_COMM_WORLD, kFailed);
   return kFailed;
+}
+
+/// The same on every rank, or the end of all.
+int guarded(const Options& options, std::vector<std::string> command, const Spoiler& spoiler) {
+  std::optional<Measurement> measurement;
+  try {
+    measurement.emplace(options, std::move(command));
+    return measurement->run(spoiler);
+  } catch (const Error& error) {
+    const bool refused =
+        error.code() == ErrorCode::invalid_argument || error.code() == ErrorCode::unsupported;
+    return refused && !measurement ? complain(error.what()) : abort_all(error.what());
+  } catch (const std::exception& error) {
+    return abort_all(error.what());
+  }
 }
 
 }  // namespace

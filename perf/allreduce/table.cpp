@@ -32,10 +32,10 @@ std::string row(const Result& r) {
   std::string line = fmt::format("{:>12}  {:>12}  {:>8}  {:>6}  {:>6}", r.size, r.count,
                                  type_name(r.contender.type), to_string(o.op), -1);
   line += r.in_place ? no_speed() + speed(r) : speed(r) + no_speed();
-  line += fmt::format("  {:>10}  {:>9}  {:>10}  {:>8}", r.contender.wire(),
-                      r.taken ? to_string(*r.taken) : r.contender.algorithm(),
-                      ours ? to_string(o.accumulate) : "-",
-                      ours ? to_string(r.contender.scaling()) : "-");
+  line += fmt::format(
+      "  {:>10}  {:>9}  {:>10}  {:>8}  {:>12}", r.contender.wire(),
+      r.taken ? to_string(*r.taken) : r.contender.algorithm(), ours ? to_string(o.accumulate) : "-",
+      ours ? to_string(r.contender.scaling()) : "-", ours ? to_string(o.rounding) : "-");
   line += fmt::format("  {:>7}  {:>7}", in_columns(r.smallest(), 7), in_columns(r.p99(), 7));
   const std::optional<double> bytes = r.wire ? std::optional(r.wire->mean) : std::nullopt;
   line += fmt::format("  {:>11}  {:>6}  {:>6}", or_dash(bytes, "{:.0f}"),
@@ -63,22 +63,22 @@ class Table final : public Writer {
     fmt::print("# {:>10}  {:>12}  {:>8}  {:>6}  {:>6}{}{}", "size", "count", "type", "redop",
                "root", speed, speed);
     fmt::print(
-        "  {:>10}  {:>9}  {:>10}  {:>8}  {:>7}  {:>7}  {:>11}  {:>6}  {:>6}  {:>8}  {:>9}  "
-        "{:>7}\n",
-        "wire", "algorithm", "accumulate", "scaling", "min", "p99", "wireB", "wirebw", "gain",
-        "rel_rms", "max_error", "checked");
+        "  {:>10}  {:>9}  {:>10}  {:>8}  {:>12}  {:>7}  {:>7}  {:>11}  {:>6}  {:>6}  {:>8}  "
+        "{:>9}  {:>7}\n",
+        "wire", "algorithm", "accumulate", "scaling", "rounding", "min", "p99", "wireB", "wirebw",
+        "gain", "rel_rms", "max_error", "checked");
     fmt::print("# {:>10}  {:>12}  {:>8}  {:>6}  {:>6}{}{}", "(B)", "(elements)", "", "", "", units,
                units);
     fmt::print(
-        "  {:>10}  {:>9}  {:>10}  {:>8}  {:>7}  {:>7}  {:>11}  {:>6}  {:>6}  {:>8}  {:>9}  "
-        "{:>7}\n",
-        "", "", "", "", "(us)", "(us)", "(B)", "(GB/s)", "", "", "", "");
-    std::fflush(stdout);
+        "  {:>10}  {:>9}  {:>10}  {:>8}  {:>12}  {:>7}  {:>7}  {:>11}  {:>6}  {:>6}  {:>8}  "
+        "{:>9}  {:>7}\n",
+        "", "", "", "", "", "(us)", "(us)", "(B)", "(GB/s)", "", "", "", "");
+    flush();
   }
 
   void size_done(const std::vector<Result>& results) override {
     for (const Result& result : results) fmt::print("{}\n", row(result));
-    std::fflush(stdout);
+    flush();
   }
 
   void end(const Run& run, const std::vector<Result>& all) override {
@@ -89,7 +89,7 @@ class Table final : public Writer {
     fmt::print("# {:<20} : {:g} \n#\n", "Avg bus bandwidth",
                all.empty() ? 0 : bandwidth / static_cast<double>(all.size()));
     fmt::print("# Collective test concluded: {}\n#\n", run.command.front());
-    std::fflush(stdout);
+    flush();
   }
 };
 

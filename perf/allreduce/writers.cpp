@@ -1,6 +1,12 @@
 #include "allreduce/writers.hpp"
 
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <numeric>
+#include <stdexcept>
 
 namespace cpdcomm::perf {
 
@@ -16,6 +22,11 @@ std::unique_ptr<Writer> make_writer(Options::Output output) {
       break;
   }
   return make_table();
+}
+
+void flush() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  throw std::runtime_error(fmt::format("cannot write to stdout: {}", std::strerror(errno)));
 }
 
 std::uint64_t count_wrong(const std::vector<Result>& results) {

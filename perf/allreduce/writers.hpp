@@ -50,6 +50,10 @@ std::unique_ptr<Writer> make_csv();
 std::unique_ptr<Writer> make_json();
 std::unique_ptr<Writer> make_osu();
 
+/// Hands over what was printed.
+/// @throws std::runtime_error when nobody takes it: results that are lost are no success
+void flush();
+
 /// The number of wrong values in all of them.
 std::uint64_t count_wrong(const std::vector<Result>& results);
 

@@ -272,7 +272,9 @@ TEST(Prediction, IsOfferedForWhatItCovers) {
   EXPECT_FALSE(can_predict({}, DataType::fp64));
   EXPECT_FALSE(can_predict({}, DataType::int32));
   EXPECT_FALSE(can_predict({.op = ReduceOp::max}, DataType::fp32));
-  EXPECT_FALSE(can_predict({.rounding = Rounding::stochastic}, DataType::fp32));
+  EXPECT_FALSE(can_predict({.wire = Format::parse("e4m3"), .rounding = Rounding::stochastic},
+                           DataType::fp32));
+  EXPECT_TRUE(can_predict({.rounding = Rounding::stochastic}, DataType::fp16));
   EXPECT_FALSE(can_predict({.emulate_nodes = 2}, DataType::fp32));
 }
 

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -102,6 +103,15 @@ def test_parsers_of_nccl_tests_read_the_table():
     assert re.search(r"^# Avg bus bandwidth    : [\d.]+ $", finished.output, re.M)
 
 
+def test_every_choice_of_a_contender_has_a_column():
+    choices = ["--wire", "e4m3", "--rounding", "nearest_even,stochastic", "--baseline", "none"]
+    finished = perf(2, *FAST, "-b", "4k", "-e", "4k", *choices)
+    rows = [line.split() for line in finished.output.splitlines() if line and line[0] != "#"]
+    assert [row[13:18] for row in rows] == [
+        ["e4m3", "direct", "wide", "aps", rounding] for rounding in ["nearest_even", "stochastic"]
+    ]
+
+
 def test_in_place_fills_the_other_columns():
     finished = perf(2, *FAST, "-b", "4K", "-e", "4K", "--in-place", "--wire", "e4m3")
     rows = [line.split() for line in finished.output.splitlines() if line and line[0] != "#"]
@@ -187,6 +197,30 @@ def test_stochastic_sums_are_the_same_on_all_ranks(tmp_path):
     assert result["gain"] is None and 0 < result["rel_rms"] < 0.2
 
 
+@pytest.mark.parametrize("kind", ["float", "half", "bfloat16"])
+def test_fp32_has_no_random_casts(kind, tmp_path):
+    options = ["-d", kind, "--wire", "fp32", "--rounding", "stochastic", "--baseline", "none"]
+    (result,) = measured(3, tmp_path / "out.json", "-b", "4K", "-e", "4K", *options)["results"]
+    assert result["checked_against"] == "bits" and result["wrong"] == 0
+
+
+SPECIAL = {
+    "subnormal": np.tile(np.float32([1, 2, -3, 5]), (3, 1)) * np.float32(1.5e-45),
+    "large": np.float32([[3e38, 3e38, -3e38], [3e38, -3e38, 1], [-3e38, 3e38, 1]]),
+    "not finite": np.float32([[np.nan, np.inf, 1], [1, -np.inf, -np.inf], [1, 1, 1]]),
+    "zero": np.float32([[-0.0, 0.0, -0.0], [-0.0, -0.0, 0.0], [-0.0, 0.0, 0.0]]),
+}
+
+
+@pytest.mark.parametrize("operator", ["sum", "avg"])
+@pytest.mark.parametrize("values", SPECIAL.values(), ids=SPECIAL.keys())
+def test_right_sums_of_special_values_are_right(values, operator, tmp_path):
+    np.save(tmp_path / "values.npy", values)
+    options = ["-b", "4K", "-e", "4K", "-o", operator, "--wire", "fp32,e4m3,mxfp4"]
+    record = measured(3, tmp_path / "out.json", *options, "--input", tmp_path / "values.npy")
+    assert [r["wrong"] for r in record["results"]] == [0] * 4
+
+
 def test_no_checks(tmp_path):
     options = ["-b", "4K", "-e", "4K", "-c", "0", "--wire", "e4m3"]
     for result in measured(2, tmp_path / "out.json", *options)["results"]:
@@ -205,15 +239,25 @@ def test_time_limit_means_fewer_iterations(tmp_path):
 
 WRONG = {
     "--wire": [("e4m3,foo", "foo"), ("none,e4m3", "none"), ("", "")],
-    "--algorithm": [("rong", "rong")],
+    "--algorithm": [("rong", "rong"), ("ring direct", "ring direct")],
     "--scaling": [("aps:7", "aps:7")],
-    "-b": [("12Q", "12Q"), ("-5", "-5"), ("64M", "67108864")],
+    "-b": [
+        ("12Q", "12Q"),
+        ("12Q", "--minbytes"),
+        ("-5", "-5"),
+        ("64M", "67108864"),
+        ("nan", "nan"),
+    ],
     "-f": [("1", "1")],
     "-n": [("0", "0")],
-    "-d": [("int7", "int7")],
-    "--input": [("/no/such.npy", "/no/such.npy")],
-    "-J": [("/no/such/out.json", "/no/such/out.json")],
-    "-e": [("100G", "107374182400")],
+    "-d": [("int7", "int7"), ("0", "bfloat16,double,float,half")],
+    "--format": [("x", "csv,json,osu,table")],
+    "--time-limit": [("0", "0.001"), ("nan", "nan")],
+    "--timeout": [("nan", "nan"), ("5x", "5x")],
+    "--input": [("/no/such.npy", "/no/such.npy"), ("", "''")],
+    "-J": [("/no/such/out.json", "/no/such/out.json"), ("", "''")],
+    "-e": [("100G", "107374182400"), ("1e15G", "1e15G")],
+    "-i": [("0", "0")],
     "--baseline": [("gloo", "gloo")],
     "--frobnicate": [("1", "--frobnicate")],
 }
@@ -229,6 +273,33 @@ def test_mistakes_are_explained_once(flag, value, named):
     assert finished.code == 2, finished.output
     said = finished.output.split("-----")[0]  # what follows is mpirun's
     assert named in said and len(said.splitlines()) <= 4, said
+
+
+def test_what_no_machine_can_do_is_refused_at_once():
+    sizes = perf(2, "-b", "0", "-e", "1000000G", "-i", "1", "--baseline", "none", timeout=10)
+    assert sizes.code == 2 and "allowed are 10000" in sizes.output
+    memory = perf(2, "-b", "1K", "-e", "1048576G", "-f", "1048576", "--baseline", "none")
+    assert memory.code == 2 and "two vectors on each of the 2 ranks" in memory.output
+
+
+def test_a_file_that_can_no_longer_be_written_ends_all_ranks(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    arguments = ["-b", "4M", "-e", "64M", "-f", "2", "-n", "1000", "--time-limit", "1"]
+    command = [str(x) for x in [*mpirun_command(3), PROGRAM, *arguments, "-J", folder / "o.json"]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        for line in process.stdout:
+            if b"Using ranks" in line:
+                break
+        shutil.rmtree(folder)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2 and b"cannot write all of" in output
+
+
+def test_results_that_cannot_be_printed_are_no_success():
+    with open("/dev/full", "w") as full:
+        finished = subprocess.run([PROGRAM, "-b", "4K", "-e", "4K", *FAST], stdout=full)
+    assert finished.returncode == 2
 
 
 def test_help_comes_once():
