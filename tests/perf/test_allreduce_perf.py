@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -310,7 +311,20 @@ def test_help_comes_once():
     assert {"rel_rms", "max_error"} < set(names) and "rel_rms" in finished.output
 
 
-@pytest.mark.skipif(shutil.which("script") is None, reason="needs script(1) to have a terminal")
+def has_terminals():
+    """Whether script(1) can give a program a terminal here."""
+    if shutil.which("script") is None:
+        return False
+    try:
+        first, second = os.openpty()
+    except OSError:
+        return False
+    os.close(first)
+    os.close(second)
+    return True
+
+
+@pytest.mark.skipif(not has_terminals(), reason="needs script(1) and pseudo-terminals")
 def test_a_terminal_shows_progress(tmp_path):
     command = " ".join(
         str(word) for word in [*mpirun_command(2), PROGRAM, "-b", "16M", "-e", "16M"]

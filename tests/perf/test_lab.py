@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from lab_command import count_sleeping, lab, namespaces, start, state_of, succeed
+from needs import needs_namespaces
 
 from cpdperf.lab import Interrupted, Lab, LabError, interruptible
 from cpdperf.lab.command_line import main
@@ -21,21 +22,6 @@ from cpdperf.lab.tools import find
 
 HERE = Path(__file__).parent
 MBIT = 100
-
-
-def why_no_namespaces() -> str | None:
-    if os.geteuid() != 0:
-        return "network namespaces need root"
-    if shutil.which("ip") is None or shutil.which("tc") is None:
-        return "ip or tc is not installed (iproute2)"
-    probe = f"t{os.getpid()}-probe"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
-    subprocess.run(["ip", "netns", "delete", probe], capture_output=True)
-    return f"ip netns add: {made.stderr.strip()}" if made.returncode != 0 else None
-
-
-REASON = why_no_namespaces()
-needs_namespaces = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 needs_openmpi = pytest.mark.skipif(
     shutil.which("mpirun.openmpi") is None, reason="Open MPI is not installed (openmpi-bin)"
 )

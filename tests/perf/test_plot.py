@@ -490,4 +490,4 @@ def test_a_codec_picture_that_cannot_be(
 def test_a_codec_run_without_the_buffer_says_what_it_has(capsys: pytest.CaptureFixture) -> None:
     path = str(ROOT / "perf/results/2026-11-21-zen4/codec-avx2.json")
     assert main(["codec", path, "--values", "1Ki"]) == 2
-    assert "it has --values 16Mi --threads 1" in capsys.readouterr().err
+    assert "it has --values 64Ki --threads 1, --values 16Mi --threads 1" in capsys.readouterr().err

@@ -1,28 +1,13 @@
 """perf/wire: what the library says that it sent is what the interfaces carried."""
 
 import json
-import os
-import subprocess
 
 import pytest
+from needs import needs_namespaces
 
 from cpdperf import wire
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
-
-
-def can_make_namespaces():
-    name = f"t{os.getpid()}probe"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode == 0
-    if made:
-        subprocess.run(["ip", "netns", "delete", name], check=True)
-    return made
-
-
-@pytest.fixture(autouse=True, scope="module")
-def namespaces():
-    if not can_make_namespaces():
-        pytest.skip("ip netns add fails here")
+pytestmark = needs_namespaces
 
 
 def test_interfaces_confirm_the_wire_bytes(tmp_path, capsys):
