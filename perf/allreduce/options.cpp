@@ -9,51 +9,11 @@
 #include <optional>
 #include <sstream>
 
+#include "allreduce/help.hpp"
 #include "cpdcomm/error.hpp"
 
 namespace cpdcomm::perf {
 namespace {
-
-constexpr const char* kAbout =
-    R"(Times all-reduces in many wire formats beside MPI_Allreduce, and checks every sum.
-
-Runs under mpirun or srun. All contenders of a size take turns, call by call, so that a machine or a
-network that becomes slower or faster meets all alike. The options and columns that nccl-tests has
-mean the same here.)";
-
-constexpr const char* kExamples = R"(
-columns, after those of nccl-tests (whose "time" is here the median over the iterations):
-  wire algorithm accumulate scaling rounding
-               the contender; algorithm mpi is MPI_Allreduce
-  min, p99     of the time; with fewer than 100 iterations p99 is the largest
-  wireB        bytes that a rank sends in one call, the mean over the ranks
-  wirebw       wireB / time
-  gain         time of the fastest contender with FP32 on the wire / time: above 1 it pays
-  rel_rms      root mean square of the error relative to that of the sum in double precision
-  max_error    the largest error
-  checked      what #wrong counts: values that are not, bit for bit, what a serial sum in the same
-               order with the plain codecs gives (bits), or farther from the sum in double
-               precision than rounding can explain (bound); always values that differ between
-               ranks (ranks: only those)
-
-wire formats:
-  fp32           all bits
-  bf16 fp16 eXmY floats of 1 + X + Y bits, such as e5m2, e4m3, e3m0; e4m3fn, e3m2fn, e2m3fn, e2m1fn
-  bfpK bfpK:B    K-bit integers with an exponent for every B (64) values
-  mxfp8e4m3 mxfp8e5m2 mxfp6e3m2 mxfp6e2m3 mxfp4 mxint8    OCP microscaling
-  intK intK:B sign sign:B    K bits, or 1, with an FP32 scale for every B (512) values
-
-examples:
-  mpirun -n 4 cpd-allreduce-perf -b 1K -e 64M -f 4 --wire fp32,e5m2,e4m3,e3m0 --baseline mpi
-  mpirun -n 4 cpd-allreduce-perf -b 4M -e 4M --wire e4m3,bfp8,mxfp4 --algorithm direct,ring
-  mpirun -n 4 cpd-allreduce-perf -b 1M -e 1M --wire e4m3,e3m0 --scaling none,aps,aps:512 \
-      --input gradients --format csv > accuracy.csv
-  srun -n 16 cpd-allreduce-perf -b 1K -e 256M -f 2 --time-limit 10 -J cluster.json
-
-More ranks than cores, as root:
-  mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --allow-run-as-root -n 8 ...
-
-exit codes: 0 all sums are right, 1 one is wrong, 2 bad usage or another error)";
 
 const std::map<std::string, double> kUnits{
     {"", 1},       {"B", 1},        {"K", 0x1p10}, {"k", 0x1p10}, {"KiB", 0x1p10}, {"M", 0x1p20},

@@ -46,10 +46,14 @@ OutputFile::OutputFile(const std::string& file) : name_(file) {
 }
 
 void OutputFile::write(const std::string& text) const {
-  std::ofstream out(name_);
+  // A program that is killed in the middle leaves what was written before.
+  const std::string part = name_ + ".part";
+  std::ofstream out(part);
   out << text;
   out.close();
-  if (!out) throw Error(ErrorCode::invalid_argument, fmt::format("cannot write all of {}", name_));
+  if (!out || std::rename(part.c_str(), name_.c_str()) != 0) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("cannot write all of {}", name_));
+  }
 }
 
 }  // namespace cpdcomm::perf
