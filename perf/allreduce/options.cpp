@@ -6,18 +6,15 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <sstream>
 
 #include "allreduce/help.hpp"
+#include "common/arguments.hpp"
 #include "cpdcomm/error.hpp"
 
 namespace cpdcomm::perf {
 namespace {
 
-const std::map<std::string, double> kUnits{
-    {"", 1},       {"B", 1},        {"K", 0x1p10}, {"k", 0x1p10}, {"KiB", 0x1p10}, {"M", 0x1p20},
-    {"m", 0x1p20}, {"MiB", 0x1p20}, {"G", 0x1p30}, {"g", 0x1p30}, {"GiB", 0x1p30}};
 const std::map<std::string, DataType> kTypes{{"float", DataType::fp32},
                                              {"half", DataType::fp16},
                                              {"bfloat16", DataType::bf16},
@@ -27,70 +24,7 @@ const std::map<std::string, Options::Output> kOutputs{{"table", Options::Output:
                                                       {"json", Options::Output::json},
                                                       {"osu", Options::Output::osu}};
 
-constexpr double kMostBytes = 0x1p50;  // far from where sums of sizes overflow
 constexpr std::size_t kMostSizes = 10000;
-constexpr double kMostSeconds = 1e7;
-
-/// A number at the beginning of a text, which goes on at `end`; none where there is no number.
-std::optional<double> number_in(const std::string& text, std::size_t& end) {
-  try {
-    return std::stod(text, &end);
-  } catch (const std::exception&) {
-    return std::nullopt;
-  }
-}
-
-/// A number with a unit, as nccl-tests takes it: 8, 64K, 64k, 1.5G.
-std::size_t parse_size(const std::string& flag, const std::string& text) {
-  std::size_t end = 0;
-  const std::optional<double> number = number_in(text, end);
-  const auto unit = kUnits.find(text.substr(end));
-  const double bytes = number && unit != kUnits.end() ? *number * unit->second : -1;
-  if (!(bytes >= 0 && bytes <= kMostBytes)) {
-    throw CLI::ValidationError(
-        flag, fmt::format("'{}' is no size; allowed is a number, such as 1024, 64K, 4M or 1G "
-                          "(binary units), up to 1048576G",
-                          text));
-  }
-  return static_cast<std::size_t>(bytes);
-}
-
-/// CLI::Range lets NaN pass, and shows its ends with all their digits.
-CLI::Validator seconds() {
-  return CLI::Validator(
-      [](const std::string& text) -> std::string {
-        std::size_t end = 0;
-        const std::optional<double> number = number_in(text, end);
-        const bool fits = number && *number >= 0.001 && *number <= kMostSeconds;
-        if (fits && end == text.size()) return {};
-        return fmt::format("'{}' is no time; allowed are 0.001 to {:.0f} seconds", text,
-                           kMostSeconds);
-      },
-      "");
-}
-
-CLI::Validator not_empty() {
-  return CLI::Validator(
-      [](const std::string& text) {
-        return std::string(text.empty() ? "the name of a file is needed, not ''" : "");
-      },
-      "");
-}
-
-/// Whether a parser of the library takes a name; its complaint, if not.
-template <typename Parser>
-CLI::Validator accepted_by(Parser parser) {
-  return CLI::Validator(
-      [parser](const std::string& name) -> std::string {
-        try {
-          parser(name);
-          return {};
-        } catch (const Error& error) {
-          return error.what();
-        }
-      },
-      "");
-}
 
 template <typename T>
 std::vector<std::string> keys_of(const std::map<std::string, T>& names) {

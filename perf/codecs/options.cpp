@@ -9,6 +9,7 @@
 
 #include "codec/targets.hpp"
 #include "codecs/kernels.hpp"
+#include "common/arguments.hpp"
 #include "common/exit_codes.hpp"
 #include "common/output_file.hpp"
 #include "cpdcomm/error.hpp"
@@ -68,20 +69,11 @@ std::vector<std::string> kernel_names() {
   return names;
 }
 
-std::string known_format(const std::string& name) {
-  try {
-    Format::parse(name);
-    return {};
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
-
 void add_choices(CLI::App& app, Options& options, int cores) {
   const std::map<std::string, std::size_t> units{{"Ki", 1 << 10}, {"Mi", 1 << 20}};
   app.add_option("--formats,--wire", options.formats, "wire formats by name (default: all widths)")
       ->delimiter(',')
-      ->check(CLI::Validator(known_format, "NAME"))
+      ->check(accepted_by([](const std::string& name) { Format::parse(name); }))
       ->option_text("NAME,...");
   app.add_option("--kernels", options.kernels, "what is measured (default: all)")
       ->delimiter(',')
