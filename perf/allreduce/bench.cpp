@@ -7,6 +7,8 @@
 #include <random>
 #include <utility>
 
+#include "common/statistics.hpp"
+
 namespace cpdcomm::perf {
 namespace {
 
@@ -53,8 +55,7 @@ class Turns {
 double Result::median() const {
   std::vector<double> sorted = times;
   std::ranges::sort(sorted);
-  const std::size_t middle = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  return median_of_sorted(sorted);
 }
 double Result::smallest() const { return std::ranges::min(times); }
 double Result::p99() const { return quantile(times, 0.99); }

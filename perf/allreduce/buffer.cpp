@@ -6,24 +6,12 @@
 #include <new>
 #include <vector>
 
-#include "codec/codec.hpp"
+#include "reduction/element.hpp"
 
 namespace cpdcomm::perf {
 namespace {
 
 constexpr std::size_t kPage = 4096;
-
-/// The wire format whose bits are those of a type in memory.
-codec::Codec codec_of(DataType type) {
-  switch (type) {
-    case DataType::fp16:
-      return codec::codec_for(Format::floating(5, 10));
-    case DataType::bf16:
-      return codec::codec_for(Format::floating(8, 7));
-    default:
-      return codec::codec_for(Format());
-  }
-}
 
 }  // namespace
 
@@ -44,7 +32,7 @@ void Buffer::store(std::size_t first, std::span<const float> values) {
   if (type_ == DataType::fp64) {
     std::copy(values.begin(), values.end(), reinterpret_cast<double*>(at(first)));
   } else {
-    codec_of(type_).encode(values.data(), values.size(), {}, at(first));
+    reduction::codec_of(type_).encode(values.data(), values.size(), {}, at(first));
   }
 }
 
@@ -63,13 +51,13 @@ void Buffer::load(std::size_t first, std::span<double> values) const {
     return;
   }
   std::vector<float> exact(values.size());
-  codec_of(type_).decode(at(first), exact.size(), exact.data());
+  reduction::codec_of(type_).decode(at(first), exact.size(), exact.data());
   std::copy(exact.begin(), exact.end(), values.begin());
 }
 
 void round_to(DataType type, std::span<float> values) {
   if (type == DataType::fp64) return;
-  codec_of(type).round(values.data(), values.size(), {}, values.data());
+  reduction::codec_of(type).round(values.data(), values.size(), {}, values.data());
 }
 
 }  // namespace cpdcomm::perf

@@ -4,18 +4,15 @@
 
 #include <algorithm>
 
+#include "collective/request.hpp"
 #include "cpdcomm/error.hpp"
 
 namespace cpdcomm::perf {
 namespace {
 
-bool is_small_float(DataType type) {
-  return type == DataType::fp32 || type == DataType::bf16 || type == DataType::fp16;
-}
-
 /// Why the library refuses a contender, asked without a value to sum; empty when it does not.
 std::string refusal(const Contender& contender, Communicator& ranks) {
-  if (!is_small_float(contender.type) && !contender.options.wire.is_fp32()) {
+  if (!collective::is_small_float(contender.type) && !contender.options.wire.is_fp32()) {
     return "only float, half and bfloat16 are compressed";
   }
   try {
@@ -61,7 +58,7 @@ class Collection {
 std::string Contender::algorithm() const { return is_mpi ? "mpi" : to_string(options.algorithm); }
 
 std::string Contender::wire() const {
-  if (is_mpi || !is_small_float(type)) return to_string(type);
+  if (is_mpi || !collective::is_small_float(type)) return to_string(type);
   return options.wire.to_string();
 }
 

@@ -3,13 +3,11 @@
 #include <map>
 #include <utility>
 
+#include "common/statistics.hpp"
+
 namespace cpdcomm::perf {
 
-double Result::time_us() const {
-  const std::size_t middle = times_us.size() / 2;
-  if (times_us.size() % 2 == 1) return times_us[middle];
-  return (times_us[middle - 1] + times_us[middle]) / 2;
-}
+double Result::time_us() const { return median_of_sorted(times_us); }
 
 double Result::bytes_per_second() const {
   return 1e6 * static_cast<double>(values * sizeof(float)) / time_us();
