@@ -168,7 +168,11 @@ def test_random_parts_differ_between_ranks_and_blocks_but_not_between_runs():
 def test_a_rank_has_a_core_of_its_own(tmp_path):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("there is one core only")
-    show = "import os; print(os.environ['RANK'], sorted(os.sched_getaffinity(0)))"
+    # One write for each rank: print() may use two, between which the other's can fall.
+    show = (
+        "import os; rank = os.environ['RANK']; "
+        "os.write(1, f'{rank} {sorted(os.sched_getaffinity(0))}\\n'.encode())"
+    )
     code = Host(2).run(Program([sys.executable, "-c", show], False), tmp_path / "output", 20)
     cores = sorted(os.sched_getaffinity(0))
     said = sorted((tmp_path / "output").read_text().splitlines())
