@@ -53,6 +53,10 @@ struct Schedule {
 Schedule direct(int rank, int ranks);
 /// All-reduce. Chunk c starts at rank c and goes round; its last rank, c - 1, spreads the result.
 Schedule ring(int rank, int ranks);
+/// All-reduce. The double binary tree: chunk 0 goes up and down one tree, chunk 1 another.
+Schedule tree(int rank, int ranks);
+/// All-reduce. Recursive halving, then doubling; chunk c is finished at rank c.
+Schedule halving_doubling(int rank, int ranks);
 /// One chunk from `root` to everybody along a binomial tree.
 Schedule broadcast(int rank, int ranks, int root);
 /// Chunk c, which rank c has, goes round a ring to everybody.

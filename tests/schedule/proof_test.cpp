@@ -38,6 +38,19 @@ TEST(Proof, HoldsForRing) {
   }
 }
 
+TEST(Proof, HoldsForTree) {
+  for (int ranks = 1; ranks <= kMostRanks; ++ranks) {
+    EXPECT_EQ(schedule::disprove_allreduce(all_ranks(schedule::tree, ranks)), "") << ranks;
+  }
+}
+
+TEST(Proof, HoldsForHalvingDoubling) {
+  for (int ranks = 1; ranks <= kMostRanks; ++ranks) {
+    EXPECT_EQ(schedule::disprove_allreduce(all_ranks(schedule::halving_doubling, ranks)), "")
+        << ranks;
+  }
+}
+
 TEST(Direct, JoinsInRankOrder) {
   for (int rank = 0; rank < 7; ++rank) {
     for (const Step& step : schedule::direct(rank, 7).steps) {
