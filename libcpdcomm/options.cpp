@@ -25,8 +25,11 @@ constexpr Named<ReduceOp> kReduceOps[] = {
 };
 constexpr Named<Accumulate> kAccumulates[] = {
     {"wide", Accumulate::wide}, {"rounded", Accumulate::rounded}, {"kahan", Accumulate::kahan}};
-constexpr Named<Algorithm> kAlgorithms[] = {
-    {"automatic", Algorithm::automatic}, {"direct", Algorithm::direct}, {"ring", Algorithm::ring}};
+constexpr Named<Algorithm> kAlgorithms[] = {{"automatic", Algorithm::automatic},
+                                            {"direct", Algorithm::direct},
+                                            {"ring", Algorithm::ring},
+                                            {"tree", Algorithm::tree},
+                                            {"halving_doubling", Algorithm::halving_doubling}};
 constexpr Named<Rounding> kRoundings[] = {{"nearest_even", Rounding::nearest_even},
                                           {"stochastic", Rounding::stochastic}};
 

@@ -26,11 +26,16 @@ enum class Accumulate {
 };
 
 /// Who sends what to whom. The ring is that of P. Patarasu and X. Yuan (Bandwidth optimal
-/// all-reduce algorithms for clusters of workstations, JPDC 69(2), 2009).
+/// all-reduce algorithms for clusters of workstations, JPDC 69(2), 2009); the trees that of P.
+/// Sanders, J. Speck and J. L. Traeff (Parallel Computing 35(12), 2009); halving and doubling that
+/// of R. Thakur, R. Rabenseifner and W. Gropp (IJHPCA 19(1), 2005). Of N ranks; a value is cast so
+/// many times at most:
 enum class Algorithm {
-  automatic,  ///< a fixed rule on size and ranks, the same on every rank and in every run
-  direct,     ///< each chunk's owner gets all parts and joins them in rank order: two casts a value
-  ring,       ///< partial sums travel round a ring and are cast at every hop
+  automatic,         ///< a fixed rule on size and ranks, the same on every rank and in every run
+  direct,            ///< each chunk's owner gets all parts and joins them in rank order: two casts
+  ring,              ///< partial sums travel round a ring and are cast at every hop: N
+  tree,              ///< up and down two trees, each with half of the vector: about log2 N + 1
+  halving_doubling,  ///< ranks swap halves, then quarters, ...: log2 N + 1
 };
 
 /// How casts round.

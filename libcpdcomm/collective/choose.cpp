@@ -22,6 +22,10 @@ schedule::Schedule schedule_of(Algorithm algorithm, int rank, int ranks) {
       return schedule::direct(rank, ranks);
     case Algorithm::ring:
       return schedule::ring(rank, ranks);
+    case Algorithm::tree:
+      return schedule::tree(rank, ranks);
+    case Algorithm::halving_doubling:
+      return schedule::halving_doubling(rank, ranks);
     case Algorithm::automatic:
       break;
   }

@@ -66,7 +66,8 @@ void Session::run(Run& run, const Layout& layout, reduction::Reduction& reductio
 }
 
 void Session::run(Run& run, reduction::Reduction& reduction) {
-  this->run(run, Layout::balanced(reduction, size(), size(), segment_bytes_), reduction);
+  this->run(run, Layout::balanced(reduction, size(), run.schedule.chunks, segment_bytes_),
+            reduction);
 }
 
 void Session::refuse(const std::string& reason, ErrorCode code) {

@@ -1,6 +1,7 @@
-// The double binary tree (P. Sanders, J. Speck, J. L. Traeff, Two-tree algorithms for full bandwidth
-// broadcast, reduction and scan, Parallel Computing 35(12), 2009): two trees, each for half of the
-// vector; who has children in one has none in the other, so that no rank works for both.
+// The double binary tree (P. Sanders, J. Speck, J. L. Traeff, Two-tree algorithms for full
+// bandwidth broadcast, reduction and scan, Parallel Computing 35(12), 2009): two trees, each for
+// half of the vector; who has children in one has none in the other, so that no rank works for
+// both.
 #include <bit>
 #include <optional>
 

@@ -113,7 +113,7 @@ void add_sums(CLI::App& app, Options& o) {
       }))
       ->option_text("NAME,...  (default: fp32,e5m2,e4m3,e3m0)");
   add_names(app, "--algorithm", o.algorithms, parse_algorithm, "who sends what to whom",
-            "NAME,...  (automatic, direct, ring; default: automatic)");
+            "NAME,...  (automatic, direct, ring, tree, halving_doubling)");
   add_names(app, "--accumulate", o.accumulates, parse_accumulate, "how partial sums are kept",
             "NAME,...  (wide, rounded, kahan; default: wide)");
   add_names(app, "--scaling", o.scalings, parse_scaling,

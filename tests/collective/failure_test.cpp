@@ -71,7 +71,9 @@ TEST_P(MissingRank, IsNamed) {
   EXPECT_NE(outcome.message.find("rank 1"), std::string::npos) << outcome;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, MissingRank, ::testing::Values(Algorithm::direct, Algorithm::ring),
+INSTANTIATE_TEST_SUITE_P(All, MissingRank,
+                         ::testing::Values(Algorithm::direct, Algorithm::ring, Algorithm::tree,
+                                           Algorithm::halving_doubling),
                          [](const auto& test) { return to_string(test.param); });
 
 TEST(Timeout, OfTheCallWinsOverThatOfTheCommunicator) {

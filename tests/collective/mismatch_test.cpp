@@ -272,7 +272,9 @@ TEST_P(Mismatch, AtTheSameSize) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Mismatch, ::testing::Values(Algorithm::direct, Algorithm::ring),
+INSTANTIATE_TEST_SUITE_P(All, Mismatch,
+                         ::testing::Values(Algorithm::direct, Algorithm::ring, Algorithm::tree,
+                                           Algorithm::halving_doubling),
                          [](const auto& test) { return to_string(test.param); });
 
 TEST(MismatchOfSegments, IsFound) {

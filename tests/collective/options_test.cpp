@@ -36,7 +36,8 @@ TEST(Options, ReadWhatTheyPrint) {
   for (const auto accumulate : {Accumulate::wide, Accumulate::rounded, Accumulate::kahan}) {
     EXPECT_EQ(parse_accumulate(to_string(accumulate)), accumulate);
   }
-  for (const auto algorithm : {Algorithm::automatic, Algorithm::direct, Algorithm::ring}) {
+  for (const auto algorithm : {Algorithm::automatic, Algorithm::direct, Algorithm::ring,
+                               Algorithm::tree, Algorithm::halving_doubling}) {
     EXPECT_EQ(parse_algorithm(to_string(algorithm)), algorithm);
   }
   for (const Scaling scaling :

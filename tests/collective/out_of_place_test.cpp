@@ -38,6 +38,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         AllreduceOptions{.algorithm = Algorithm::direct},
         AllreduceOptions{.algorithm = Algorithm::ring},
+        AllreduceOptions{.algorithm = Algorithm::tree},
+        AllreduceOptions{.wire = Format::floating(4, 3), .algorithm = Algorithm::halving_doubling},
         AllreduceOptions{.op = ReduceOp::max, .algorithm = Algorithm::ring},
         AllreduceOptions{.wire = Format::floating(4, 3), .algorithm = Algorithm::direct},
         AllreduceOptions{.wire = Format::floating(3, 0), .algorithm = Algorithm::ring},

@@ -91,7 +91,9 @@ TEST_P(SameBits, OnEveryRankAndInEveryRun) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SameBits,
-                         ::testing::Combine(::testing::Values(Algorithm::direct, Algorithm::ring),
+                         ::testing::Combine(::testing::Values(Algorithm::direct, Algorithm::ring,
+                                                              Algorithm::tree,
+                                                              Algorithm::halving_doubling),
                                             ::testing::ValuesIn(awkward_formats())),
                          print_case);
 

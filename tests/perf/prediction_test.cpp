@@ -135,7 +135,8 @@ void expect_predicted(Ranks& ranks, const Case& of, Special special) {
 /// All ways to sum in a format that the library allows.
 std::vector<Case> ways(Format wire) {
   std::vector<Case> all;
-  for (const auto algorithm : {Algorithm::direct, Algorithm::ring}) {
+  for (const auto algorithm :
+       {Algorithm::direct, Algorithm::ring, Algorithm::tree, Algorithm::halving_doubling}) {
     for (const auto accumulate : {Accumulate::wide, Accumulate::rounded, Accumulate::kahan}) {
       for (const Scaling scaling :
            {Scaling{Scaling::Kind::none, 0}, {Scaling::Kind::aps, 0}, {Scaling::Kind::aps, 64}}) {

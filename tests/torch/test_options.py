@@ -28,7 +28,7 @@ def test_nothing_is_asked_for_by_default():
         ("wire", ["fp32", "e4m3", "bf16", "e2m1fn", "bfp4:16", "mxfp4", "int8", "sign", "e8m23"]),
         ("scaling", ["automatic", "none", "aps", "aps:8", "aps:65536"]),
         ("accumulate", ["wide", "rounded", "kahan"]),
-        ("algorithm", ["automatic", "direct", "ring"]),
+        ("algorithm", ["automatic", "direct", "ring", "tree", "halving_doubling"]),
         ("timeout", [0.5, 1, 3600.0, 0.001]),
         ("rounding", ["nearest_even", "stochastic"]),
         ("seed", [0, 7, 2**32 - 1]),

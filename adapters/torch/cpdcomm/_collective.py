@@ -41,7 +41,7 @@ def all_reduce(
             None means aps wherever a float wire other than fp32 is asked for.
         accumulate: how partial sums are kept: ``"wide"``, ``"rounded"``, ``"kahan"``. This and
             ``algorithm`` are the call's own, whatever the group's options say.
-        algorithm: ``"automatic"``, ``"direct"`` or ``"ring"``.
+        algorithm: ``"automatic"``, ``"direct"``, ``"ring"``, ``"tree"`` or ``"halving_doubling"``.
         op: ``"sum"`` or ``"avg"``.
         group: None is the default group.
         boundaries: where each tensor ends in a flat buffer, ascending; the last is its size. Each

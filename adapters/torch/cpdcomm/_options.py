@@ -19,7 +19,7 @@ class Options:
         scaling: ``"aps"`` (one shared exponent per tensor), ``"aps:N"`` (per N values), ``"none"``
             or ``"automatic"``: aps wherever the wire is a float format other than fp32.
         accumulate: ``"wide"``, ``"rounded"`` or ``"kahan"``.
-        algorithm: ``"automatic"``, ``"direct"`` or ``"ring"``.
+        algorithm: ``"automatic"``, ``"direct"``, ``"ring"``, ``"tree"`` or ``"halving_doubling"``.
         timeout: seconds for one operation; None takes the process group's timeout.
         rounding: ``"nearest_even"`` or ``"stochastic"``; the latter not with ``"kahan"``.
         seed: of stochastic rounding, 0 <= seed < 2**32, the same on all ranks. None: at the group's

@@ -96,7 +96,7 @@ def unknown_words(ranks):
     for name, known in [
         ("scaling", ["aps", "none"]),
         ("accumulate", ["wide", "rounded", "kahan"]),
-        ("algorithm", ["automatic", "direct", "ring"]),
+        ("algorithm", ["automatic", "direct", "ring", "tree", "halving_doubling"]),
         ("op", ["sum", "avg"]),
         ("rounding", ["nearest_even", "stochastic"]),
     ]:
