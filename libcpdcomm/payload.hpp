@@ -11,4 +11,8 @@ enum class Payload : std::uint8_t {
   result,   ///< the finished chunk, the same bytes for every rank
 };
 
+/// Where a message goes, for schedules and cost models that tell hosts apart, and for formats that
+/// hold inside a host only.
+enum class Leg : std::uint8_t { inside_host, across_hosts };
+
 }  // namespace cpdcomm

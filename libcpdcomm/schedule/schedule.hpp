@@ -8,10 +8,8 @@
 
 namespace cpdcomm::schedule {
 
+using cpdcomm::Leg;
 using cpdcomm::Payload;
-
-/// Where a message goes, for schedules and cost models that tell hosts apart.
-enum class Leg : std::uint8_t { inside_host, across_hosts };
 
 struct Message {
   int peer;
@@ -23,9 +21,10 @@ struct Message {
 };
 
 enum class Action : std::uint8_t {
-  send_part,  ///< sends this rank's part
+  send_part,  ///< sends this rank's part; with parts from inside the host, the host's
   join,       ///< joins what it received with this rank's part, sends the partial sum
   finish,     ///< joins the last parts, keeps the result and sends it
+  keep,       ///< joins the last parts and keeps the sum as it is: the end of a reduce-scatter
   take,       ///< receives a result, keeps it and sends it on
 };
 
@@ -36,6 +35,11 @@ struct Step {
   std::vector<Message> receive;  ///< in the order of joining
   int own_after;                 ///< this rank's part joins after so many of the received ones
   std::vector<Message> send;
+  /// Of `hierarchical`: parts of other ranks of this host, in the order of joining. With this
+  /// rank's own part after `own_inside_after` of them they make the host's part, which takes the
+  /// place of this rank's own part in all that is said above.
+  std::vector<Message> inside = {};
+  int own_inside_after = 0;
 };
 
 /// An algorithm as one rank sees it. Steps run in order; messages between a pair of ranks are sent
@@ -57,6 +61,23 @@ Schedule ring(int rank, int ranks);
 Schedule tree(int rank, int ranks);
 /// All-reduce. Recursive halving, then doubling; chunk c is finished at rank c.
 Schedule halving_doubling(int rank, int ranks);
+/// All-reduce in one hop, for few bytes: everybody sends its part of the one chunk to everybody,
+/// and each joins all parts in rank order. What `direct` gives, where equal sums are cast equally.
+Schedule exchange(int rank, int ranks);
+
+/// Which host each rank is on: hosts[rank], numbered from 0 in the order of their first ranks.
+using Hosts = std::vector<int>;
+/// One of the all-reduces above.
+using Flat = Schedule (*)(int rank, int ranks);
+/// All-reduce. Each host's ranks sum among themselves, each for a share of the vector, and the
+/// shares' holders sum across hosts by another algorithm; the results come back the same way.
+Schedule hierarchical(int rank, const Hosts& hosts, Flat across);
+
+/// The first half of `direct`: chunk c stays at rank c.
+Schedule direct_reduce_scatter(int rank, int ranks);
+/// The first half of `ring`, turned so that chunk c stays at rank c.
+Schedule ring_reduce_scatter(int rank, int ranks);
+
 /// One chunk from `root` to everybody along a binomial tree.
 Schedule broadcast(int rank, int ranks, int root);
 /// Chunk c, which rank c has, goes round a ring to everybody.
