@@ -67,6 +67,12 @@ constexpr std::array kVariables = {
         [](std::string_view text, Settings& s) { s.options.accumulate = parse_accumulate(text); }},
     Variable{"CPDCOMM_ALGORITHM", [](std::string_view text,
                                      Settings& s) { s.options.algorithm = parse_algorithm(text); }},
+    Variable{"CPDCOMM_ACROSS",
+             [](std::string_view text, Settings& s) { s.options.across = parse_algorithm(text); }},
+    Variable{"CPDCOMM_INNER",
+             [](std::string_view text, Settings& s) { s.options.inner = parse_inner(text); }},
+    Variable{"CPDCOMM_RESULT",
+             [](std::string_view text, Settings& s) { s.options.result = parse_result(text); }},
     Variable{"CPDCOMM_ROUNDING",
              [](std::string_view text, Settings& s) { s.options.rounding = parse_rounding(text); }},
     Variable{"CPDCOMM_SEED",
@@ -126,9 +132,10 @@ Settings read_environment() {
     const AllreduceOptions& o = settings.options;
     fmt::print(stderr,
                "cpdcomm: from the environment: wire={} scaling={} accumulate={} algorithm={} "
-               "rounding={} seed={} timeout={}\n",
+               "across={} inner={} result={} rounding={} seed={} timeout={}\n",
                o.wire.to_string(), to_string(o.scaling), to_string(o.accumulate),
-               to_string(o.algorithm), to_string(o.rounding),
+               to_string(o.algorithm), to_string(o.across), o.inner ? o.inner->to_string() : "wire",
+               to_string(o.result), to_string(o.rounding),
                o.seed ? std::to_string(*o.seed) : "default",
                o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default");
   }

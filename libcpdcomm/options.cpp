@@ -23,13 +23,18 @@ constexpr Named<ReduceOp> kReduceOps[] = {
     {"min", ReduceOp::min},    {"max", ReduceOp::max},      {"band", ReduceOp::bit_and},
     {"bor", ReduceOp::bit_or}, {"bxor", ReduceOp::bit_xor},
 };
-constexpr Named<Accumulate> kAccumulates[] = {
-    {"wide", Accumulate::wide}, {"rounded", Accumulate::rounded}, {"kahan", Accumulate::kahan}};
+constexpr Named<Accumulate> kAccumulates[] = {{"wide", Accumulate::wide},
+                                              {"rounded", Accumulate::rounded},
+                                              {"kahan", Accumulate::kahan},
+                                              {"exact", Accumulate::exact},
+                                              {"majority", Accumulate::majority}};
 constexpr Named<Algorithm> kAlgorithms[] = {{"automatic", Algorithm::automatic},
                                             {"direct", Algorithm::direct},
                                             {"ring", Algorithm::ring},
                                             {"tree", Algorithm::tree},
-                                            {"halving_doubling", Algorithm::halving_doubling}};
+                                            {"halving_doubling", Algorithm::halving_doubling},
+                                            {"hierarchical", Algorithm::hierarchical}};
+constexpr Named<Result> kResults[] = {{"full", Result::full}, {"wire", Result::wire}};
 constexpr Named<Rounding> kRoundings[] = {{"nearest_even", Rounding::nearest_even},
                                           {"stochastic", Rounding::stochastic}};
 
@@ -58,8 +63,11 @@ std::string to_string(ReduceOp op) { return name_of<ReduceOp>(kReduceOps, op); }
 std::string to_string(Accumulate accumulate) {
   return name_of<Accumulate>(kAccumulates, accumulate);
 }
-std::string to_string(Algorithm algorithm) { return name_of<Algorithm>(kAlgorithms, algorithm); }
+std::string to_string(Algorithm algorithm) {
+  return algorithm == Algorithm::native ? "native" : name_of<Algorithm>(kAlgorithms, algorithm);
+}
 std::string to_string(Rounding rounding) { return name_of<Rounding>(kRoundings, rounding); }
+std::string to_string(Result result) { return name_of<Result>(kResults, result); }
 
 std::string to_string(Scaling scaling) {
   switch (scaling.kind) {
@@ -67,6 +75,8 @@ std::string to_string(Scaling scaling) {
       return "automatic";
     case Scaling::Kind::none:
       return "none";
+    case Scaling::Kind::delayed:
+      return "delayed";
     case Scaling::Kind::aps:
       break;
   }
@@ -85,11 +95,16 @@ Algorithm parse_algorithm(std::string_view text) {
 Rounding parse_rounding(std::string_view text) {
   return value_of<Rounding>(kRoundings, "rounding", text);
 }
+Result parse_result(std::string_view text) { return value_of<Result>(kResults, "result", text); }
+std::optional<Format> parse_inner(std::string_view text) {
+  return text == "wire" ? std::nullopt : std::optional(Format::parse(text));
+}
 
 Scaling parse_scaling(std::string_view text) {
   if (text == "automatic") return {};
   if (text == "none") return {Scaling::Kind::none, 0};
   if (text == "aps") return {Scaling::Kind::aps, 0};
+  if (text == "delayed") return {Scaling::Kind::delayed, 0};
   constexpr std::string_view prefix = "aps:";
   if (text.starts_with(prefix)) {
     const std::string_view digits = text.substr(prefix.size());
@@ -100,10 +115,11 @@ Scaling parse_scaling(std::string_view text) {
       return {Scaling::Kind::aps, group};
     }
   }
-  throw Error(ErrorCode::invalid_argument,
-              fmt::format("unknown scaling '{}': known are automatic, none, aps and aps:N with N a "
-                          "multiple of 8, such as aps:512",
-                          text));
+  throw Error(
+      ErrorCode::invalid_argument,
+      fmt::format("unknown scaling '{}': known are automatic, none, aps, delayed and aps:N with "
+                  "N a multiple of 8, such as aps:512",
+                  text));
 }
 
 }  // namespace cpdcomm

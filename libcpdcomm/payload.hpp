@@ -15,4 +15,13 @@ enum class Payload : std::uint8_t {
 /// hold inside a host only.
 enum class Leg : std::uint8_t { inside_host, across_hosts };
 
+/// All that fixes the size of a message, besides its values.
+struct Content {
+  Payload payload;
+  int parts;  ///< ranks whose parts are in it
+  Leg leg = Leg::across_hosts;
+
+  friend bool operator==(const Content&, const Content&) = default;
+};
+
 }  // namespace cpdcomm

@@ -27,6 +27,12 @@ CPDCOMM_API std::size_t size_of(DataType type);
 /// The type's name as it is written in source ("fp32", ...).
 CPDCOMM_API std::string to_string(DataType type);
 
+/// What `delayed` scaling remembers of a tensor between calls. Every rank gets the same.
+struct ScaleMemory {
+  bool known = false;         ///< whether a call has been; the first one scales as `aps` does
+  std::int16_t exponent = 0;  ///< ceil(log2(largest magnitude * ranks)) of the last call
+};
+
 /// One contiguous tensor of a call, reduced in place or from one buffer into another.
 struct Tensor {
   void* data = nullptr;  ///< `count` elements: this rank's part on entry, the result on return
@@ -40,6 +46,19 @@ struct Tensor {
   /// Where this rank's part is, `count` elements that are only read; then `data` is only written.
   /// It is `data` itself or does not overlap it. Null: the part is in `data`.
   const void* input = nullptr;
+  /// Of `input`, where that is fp16 or bf16 and `data` is fp32.
+  std::optional<DataType> input_type = {};
+  /// Error feedback (F. Seide, H. Fu, J. Droppo, G. Li, D. Yu, 1-bit stochastic gradient descent,
+  /// Interspeech 2014): `count` values that the caller keeps from call to call, zeros at first.
+  /// They are added to this rank's part, and become what encoding it has lost; of a tensor that is
+  /// not finite they stay as they are. Null: none.
+  float* residual = nullptr;
+  /// Powers of two that this rank's part and the sum are multiplied by, with no extra rounding
+  /// where the tensor is scaled (loss scaling).
+  int input_exponent = 0;
+  int output_exponent = 0;
+  /// Of `delayed` scaling, kept by the caller from call to call.
+  ScaleMemory* memory = nullptr;
 };
 
 /// What an all-reduce did.
@@ -50,13 +69,34 @@ struct Report {
   double codec_seconds = 0;         ///< encoding, decoding and adding
   double wait_seconds = 0;          ///< nothing to do until a peer's message comes
   std::vector<bool> non_finite;     ///< per tensor: an Inf or NaN arrived, the same on every rank
+  std::vector<bool> saturated;  ///< per tensor: `delayed` scaling met a larger value than expected
+  bool compressed = true;       ///< false: `automatic` found that what was asked for does not pay
+};
+
+/// A call that was started. It keeps what it needs, but the tensors' memory is the caller's.
+class CPDCOMM_API Pending {
+ public:
+  Pending(Pending&&) noexcept;
+  Pending& operator=(Pending&&) noexcept;
+  /// Waits for the call to end.
+  ~Pending();
+
+  bool done() const;
+  /// Waits, and hands over what the call returned or threw. Once.
+  Report wait();
+
+ private:
+  friend class Communicator;
+  class State;
+  explicit Pending(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
 };
 
 /// What holds for all calls on a communicator.
 struct CommunicatorOptions {
   std::chrono::milliseconds timeout = std::chrono::minutes(30);  ///< of one operation
-  std::size_t segment_bytes =
-      0;  ///< encoded at once and sent as one message; 0: the largest, 60 KiB
+  std::size_t segment_bytes = 0;  ///< encoded at once and sent as one message; 0: chosen
+  int codec_threads = 0;          ///< that encode and decode; 0: one, or more where cores are free
 };
 
 /// A group of ranks that sum, gather and broadcast together.
@@ -85,6 +125,22 @@ class CPDCOMM_API Communicator {
   /// @param ends  where each tensor ends, ascending; the last is values.size()
   Report allreduce(std::span<float> values, std::span<const std::size_t> ends,
                    const AllreduceOptions& options = {});
+
+  /// Starts an all-reduce and returns: it runs on a thread of the communicator, after all calls
+  /// that were made before it. `options` and the tensors' descriptions are copied.
+  Pending iallreduce(std::span<const Tensor> tensors, const AllreduceOptions& options = {});
+
+  /// The first half of an all-reduce: this rank gets its share of the sum, which is not cast again.
+  /// @param parts   size() * share.count values of this rank, FP32, BF16 or FP16; share r of all
+  ///                ranks' is summed for rank r
+  /// @param share   where this rank's share goes, of the same or of type fp32
+  /// @throws Error as allreduce
+  Report reduce_scatter(const void* parts, DataType type, const Tensor& share,
+                        const AllreduceOptions& options = {});
+  /// The second half: collects every rank's values, each cast once, the same bits on every rank.
+  /// @param mine  values of this rank, of the type of `all`
+  /// @param all   size() times as many
+  Report allgather(const void* mine, const Tensor& all, const AllreduceOptions& options);
 
   /// Copies the bytes of `root` to every rank. The root does not wait for the others.
   /// @throws Error as allreduce; the root does not learn of its peers' mismatch

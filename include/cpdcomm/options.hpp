@@ -20,9 +20,13 @@ enum class ReduceOp { sum, average, product, min, max, bit_and, bit_or, bit_xor 
 /// `kahan` under `direct` are the sums of CPD (R. Han, J. Demmel, Y. You, arXiv:1911.08907); the
 /// compensation is W. Kahan's (Further remarks on reducing truncation errors, CACM 8(1), 1965).
 enum class Accumulate {
-  wide,     ///< FP32; a partial sum that travels is encoded once more
-  rounded,  ///< res = Q(res + g_r) after every addition
-  kahan,    ///< compensated: y = Q(g-c), t = Q(res+y), c = Q(Q(t-res)-y), res = t
+  wide,      ///< FP32; a partial sum that travels is encoded once more
+  rounded,   ///< res = Q(res + g_r) after every addition
+  kahan,     ///< compensated: y = Q(g-c), t = Q(res+y), c = Q(Q(t-res)-y), res = t
+  exact,     ///< integers on scales that all ranks share: of `bfpK` and `intK`, the same bits for
+             ///< every algorithm, segment size and order of the ranks
+  majority,  ///< with `sign`: the sign that most ranks have, 0 for a tie (J. Bernstein, J. Zhao, K.
+             ///< Azizzadenesheli, A. Anandkumar, signSGD with majority vote, ICLR 2019)
 };
 
 /// Who sends what to whom. The ring is that of P. Patarasu and X. Yuan (Bandwidth optimal
@@ -36,6 +40,8 @@ enum class Algorithm {
   ring,              ///< partial sums travel round a ring and are cast at every hop: N
   tree,              ///< up and down two trees, each with half of the vector: about log2 N + 1
   halving_doubling,  ///< ranks swap halves, then quarters, ...: log2 N + 1
+  hierarchical,      ///< inside each host first, then across hosts (AllreduceOptions::across)
+  native,            ///< the network's own, in FP32: what `automatic` may take, never asked for
 };
 
 /// How casts round.
@@ -51,12 +57,20 @@ struct Scaling {
   enum class Kind {
     automatic,  ///< `aps` wherever the wire is a float format other than fp32
     none,
-    aps,  ///< of float formats only: blocks have scales of their own
+    aps,      ///< of float formats, and of the blocks of `exact`
+    delayed,  ///< as `aps`, with the exponent of the call before (Tensor::memory), so that no
+              ///< message goes ahead
   };
   Kind kind = Kind::automatic;
   std::size_t group = 0;  ///< values that share an exponent, a multiple of 8; 0: the whole tensor
 
   friend constexpr bool operator==(const Scaling&, const Scaling&) = default;
+};
+
+/// How a sum of `exact` travels back.
+enum class Result {
+  full,  ///< in full width
+  wire,  ///< cast once to the wire format's bits
 };
 
 /// What a call asks for. The defaults lose no precision.
@@ -66,6 +80,11 @@ struct AllreduceOptions {
   Scaling scaling = {};
   Accumulate accumulate = Accumulate::wide;  ///< `rounded` and `kahan` are for float formats
   Algorithm algorithm = Algorithm::automatic;
+  /// Of `hierarchical`: the algorithm between hosts.
+  Algorithm across = Algorithm::automatic;
+  /// Of `hierarchical`: the format inside a host; empty: the wire format.
+  std::optional<Format> inner = Format();
+  Result result = Result::full;  ///< of `exact`
   Rounding rounding = Rounding::nearest_even;
   /// Of stochastic rounding, the same on all ranks; left out it is 0.
   std::optional<std::uint32_t> seed = {};
@@ -82,6 +101,7 @@ CPDCOMM_API std::string to_string(Accumulate accumulate);
 CPDCOMM_API std::string to_string(Algorithm algorithm);
 CPDCOMM_API std::string to_string(Scaling scaling);
 CPDCOMM_API std::string to_string(Rounding rounding);
+CPDCOMM_API std::string to_string(Result result);
 
 /// The inverses of to_string.
 /// @throws Error invalid_argument that names the text and what is allowed
@@ -90,6 +110,9 @@ CPDCOMM_API Accumulate parse_accumulate(std::string_view text);
 CPDCOMM_API Algorithm parse_algorithm(std::string_view text);
 CPDCOMM_API Scaling parse_scaling(std::string_view text);
 CPDCOMM_API Rounding parse_rounding(std::string_view text);
+CPDCOMM_API Result parse_result(std::string_view text);
+/// "wire" is the empty one.
+CPDCOMM_API std::optional<Format> parse_inner(std::string_view text);
 
 /// What the variables say, for programs that cannot be changed:
 ///
@@ -99,6 +122,9 @@ CPDCOMM_API Rounding parse_rounding(std::string_view text);
 /// | CPDCOMM_SCALING | AllreduceOptions::scaling | aps:512 |
 /// | CPDCOMM_ACCUMULATE | AllreduceOptions::accumulate | kahan |
 /// | CPDCOMM_ALGORITHM | AllreduceOptions::algorithm | ring |
+/// | CPDCOMM_ACROSS | AllreduceOptions::across | ring |
+/// | CPDCOMM_INNER | AllreduceOptions::inner | wire |
+/// | CPDCOMM_RESULT | AllreduceOptions::result | wire |
 /// | CPDCOMM_ROUNDING | AllreduceOptions::rounding | stochastic |
 /// | CPDCOMM_SEED | AllreduceOptions::seed, 0 to 2^32 - 1 | 42 |
 /// | CPDCOMM_TIMEOUT | AllreduceOptions::timeout, in seconds | 60 |

@@ -1,6 +1,7 @@
 #include "reduction/float_reduction.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 #include "codec/arrays.hpp"
 #include "numerics/cast.hpp"
@@ -22,34 +23,40 @@ codec::BasicPlace<Byte> field_place(const codec::Codec& codec, Byte* bytes, std:
 
 }  // namespace
 
+Scratch& Scratch::of_this_thread(std::size_t tile) {
+  thread_local Scratch scratch;
+  if (scratch.values.size() < tile) {
+    for (PartialSum* sum : {&scratch.total, &scratch.own, &scratch.received}) {
+      sum->sum.resize(tile);
+      sum->compensation.resize(tile);
+    }
+    scratch.values.resize(tile);
+    scratch.source.resize(tile);
+  }
+  return scratch;
+}
+
 FloatReduction::FloatReduction(std::vector<FloatTensor> tensors, bool cast_parts, float divisor,
                                std::optional<RandomStream> draws)
     : tensors_(std::move(tensors)),
       cast_parts_(cast_parts),
       emulated_(!tensors_.empty() && tensors_.front().sources.size() > 1),
       divisor_(divisor),
-      draws_(draws) {
-  std::size_t tile = 0;
-  for (const FloatTensor& tensor : tensors_) tile = std::max(tile, tensor.codec.tile());
-  for (PartialSum* sum : {&total_, &own_, &received_}) {
-    sum->sum.resize(tile);
-    sum->compensation.resize(tile);
-  }
-  values_.resize(tile);
-  source_.resize(tile);
+      draws_(draws),
+      non_finite_(tensors_.size(), 0) {
+  for (const FloatTensor& tensor : tensors_) tile_ = std::max(tile_, tensor.codec.tile());
 }
 
-std::size_t FloatReduction::bytes(std::size_t tensor, std::size_t count, Payload payload,
-                                  int /*parts*/) const {
+std::size_t FloatReduction::bytes(std::size_t tensor, std::size_t count, Content content) const {
   const std::size_t field = tensors_[tensor].codec.encoded_size(count);
-  const bool pair = (payload == Payload::part && part_is_pair()) ||
-                    (payload == Payload::partial && has_compensation());
+  const bool pair = (content.payload == Payload::part && part_is_pair()) ||
+                    (content.payload == Payload::partial && has_compensation());
   return pair ? 2 * field : field;
 }
 
 template <typename F>
-void FloatReduction::for_each_block(const Range& range, F&& work) {
-  FloatTensor& tensor = tensors_[range.tensor];
+void FloatReduction::for_each_block(const Range& range, F&& work) const {
+  const FloatTensor& tensor = tensors_[range.tensor];
   const std::size_t end = range.first + range.count;
   for (std::size_t first = range.first; first < end;) {
     std::size_t stop = std::min(end, first + tensor.codec.tile());
@@ -60,20 +67,21 @@ void FloatReduction::for_each_block(const Range& range, F&& work) {
     }
     const bool scaled = !tensor.exponents.empty();
     const std::int16_t exponent = scaled ? tensor.exponents[place] : numerics::kNothing;
-    work(Block{tensor, first, stop - first, first - range.first, range.count,
+    work(Block{range.tensor, tensor, first, stop - first, first - range.first, range.count,
                numerics::shift_for(exponent, tensor.codec.emax()), scaled,
                exponent == numerics::kNonFinite});
     first = stop;
   }
 }
 
-const float* FloatReduction::read_source(const Block& block, std::size_t node) {
+const float* FloatReduction::read_source(const Block& block, std::size_t node,
+                                         Scratch& scratch) const {
   const void* source = block.tensor.sources[node];
   if (block.tensor.type == DataType::fp32) return static_cast<const float*>(source) + block.first;
   const auto* bytes = static_cast<const std::byte*>(source);
   codec_of(block.tensor.type)
-      .decode(bytes + block.first * size_of(block.tensor.type), block.count, source_.data());
-  return source_.data();
+      .decode(bytes + block.first * size_of(block.tensor.type), block.count, scratch.source.data());
+  return scratch.source.data();
 }
 
 /// A cast of this block by a node of this rank, in a phase of its own (numerics: stochastic
@@ -106,13 +114,14 @@ void FloatReduction::clear(PartialSum& sum, std::size_t count) const {
   if (has_compensation()) std::fill_n(sum.compensation.begin(), count, 0.0f);
 }
 
-/// Joins this rank's emulated nodes, each part cast first, into own_.
-void FloatReduction::read_part(const Block& block) {
+/// Joins this rank's emulated nodes, each part cast first, into scratch.own.
+void FloatReduction::read_part(const Block& block, Scratch& scratch) const {
   const codec::Codec& codec = block.tensor.codec;
-  clear(own_, block.count);
+  float* const values = scratch.values.data();
+  clear(scratch.own, block.count);
   for (std::size_t node = 0; node < nodes(); ++node) {
-    codec.round(read_source(block, node), block.count, cast_of_part(block, node), values_.data());
-    add(own_, values_.data(), block.count, Cast(codec, cast_of_sum(block, node, node + 1)));
+    codec.round(read_source(block, node, scratch), block.count, cast_of_part(block, node), values);
+    add(scratch.own, values, block.count, Cast(codec, cast_of_sum(block, node, node + 1)));
   }
 }
 
@@ -133,156 +142,188 @@ void FloatReduction::decode_pair(const Block& block, const std::byte* in, Partia
                sum.compensation.data());
 }
 
-void FloatReduction::encode_part(Slice slice, std::byte* out) {
+void FloatReduction::encode_part(Slice slice, const Host& /*host*/, Leg /*leg*/, std::byte* out) {
+  Scratch& scratch = this->scratch();
   for (const Range& range : slice) {
     for_each_block(range, [&](const Block& block) {
       const codec::Codec& codec = block.tensor.codec;
       const codec::Place at = field_place(codec, out, 0, block.of_range, block.in_range);
       if (!emulated_) {
-        codec.encode(read_source(block, 0), block.count, cast_of_part(block, 0), at);
+        codec.encode(read_source(block, 0, scratch), block.count, cast_of_part(block, 0), at);
         return;
       }
-      read_part(block);
+      read_part(block, scratch);
       if (part_is_pair()) {
-        encode_pair(block, own_, out);
+        encode_pair(block, scratch.own, out);
       } else {
-        codec.encode(own_.sum.data(), block.count, cast_of_sum(block, nodes() - 1, nodes()), at);
+        codec.encode(scratch.own.sum.data(), block.count, cast_of_sum(block, nodes() - 1, nodes()),
+                     at);
       }
     });
-    out += bytes(range.tensor, range.count, Payload::part, 1);
+    out += bytes(range.tensor, range.count, {Payload::part, 1});
   }
 }
 
-/// This rank's part joins total_, which then holds `held` parts.
-void FloatReduction::enter_own(const Block& block, std::size_t held) {
+/// This rank's part joins scratch.total, which then holds `held` parts.
+void FloatReduction::enter_own(const Block& block, std::size_t held, Scratch& scratch) const {
   const codec::Codec& codec = block.tensor.codec;
   const Cast cast(codec, cast_of_sum(block, nodes() - 1, held));
   if (emulated_) {
-    read_part(block);
+    read_part(block, scratch);
     if (has_compensation()) {
-      join(total_, own_, block.count, cast);
+      join(scratch.total, scratch.own, block.count, cast);
       return;
     }
-    if (cast_parts_) {
-      Cast(codec, cast_of_sum(block, nodes() - 1, nodes()))(own_.sum.data(), block.count);
-    }
-    add(total_, own_.sum.data(), block.count, cast);
+    float* const sum = scratch.own.sum.data();
+    if (cast_parts_) Cast(codec, cast_of_sum(block, nodes() - 1, nodes()))(sum, block.count);
+    add(scratch.total, sum, block.count, cast);
     return;
   }
-  const float* part = read_source(block, 0);
+  const float* part = read_source(block, 0, scratch);
+  float* const values = scratch.values.data();
   if (cast_parts_) {
-    codec.round(part, block.count, cast_of_part(block, 0), values_.data());
-    part = values_.data();
+    codec.round(part, block.count, cast_of_part(block, 0), values);
+    part = values;
   } else if (block.shift != 0) {
-    codec::scale(part, block.count, block.shift, values_.data());
-    part = values_.data();
+    codec::scale(part, block.count, block.shift, values);
+    part = values;
   }
-  add(total_, part, block.count, cast);
+  add(scratch.total, part, block.count, cast);
 }
 
-/// A received part or partial sum joins total_, which then holds `held` parts.
+/// A received part or partial sum joins scratch.total, which then holds `held` parts.
 void FloatReduction::enter(const Block& block, const Input& input, const std::byte* bytes,
-                           bool first, std::size_t held) {
+                           bool first, std::size_t held, Scratch& scratch) const {
   const codec::Codec& codec = block.tensor.codec;
   const codec::ConstPlace place = field_place(codec, bytes, 0, block.of_range, block.in_range);
   const bool part = input.payload == Payload::part;
   const bool pair = part ? part_is_pair() : has_compensation();
   const bool goes_on = first && !part;  // a sum that has begun elsewhere
   if (pair) {
-    decode_pair(block, bytes, goes_on ? total_ : received_);
+    decode_pair(block, bytes, goes_on ? scratch.total : scratch.received);
   } else if (goes_on) {
-    codec.decode(place, block.count, total_.sum.data());
+    codec.decode(place, block.count, scratch.total.sum.data());
   } else if (only_adds()) {
-    codec.decode_add(place, block.count, total_.sum.data());
+    codec.decode_add(place, block.count, scratch.total.sum.data());
     return;
   } else {
-    codec.decode(place, block.count, received_.sum.data());
+    codec.decode(place, block.count, scratch.received.sum.data());
   }
   if (goes_on) return;
 
   const Cast cast(codec, cast_of_sum(block, nodes() - 1, held));
   if (part && !pair) {
-    add(total_, received_.sum.data(), block.count, cast);
+    add(scratch.total, scratch.received.sum.data(), block.count, cast);
   } else {
-    join(total_, received_, block.count, cast);
+    join(scratch.total, scratch.received, block.count, cast);
   }
 }
 
-/// Joins a block's inputs and this rank's own part in their order; returns how many parts total_
-/// holds then.
-std::size_t FloatReduction::join_block(const Block& block, std::span<const Input> inputs,
-                                       std::size_t own_after) {
+/// Joins a block's inputs and this rank's own part in their order; returns how many parts
+/// scratch.total holds then.
+std::size_t FloatReduction::join_block(const Block& block, const Join& join,
+                                       Scratch& scratch) const {
   std::size_t held = 0;
-  clear(total_, block.count);
-  for (std::size_t i = 0; i <= inputs.size(); ++i) {
-    if (i == own_after) {
+  clear(scratch.total, block.count);
+  for (std::size_t i = 0; i <= join.inputs.size(); ++i) {
+    if (i == join.own_after) {
       held += nodes();
-      enter_own(block, held);
+      enter_own(block, held, scratch);
     }
-    if (i == inputs.size()) break;
-    held += static_cast<std::size_t>(inputs[i].parts) * nodes();
-    enter(block, inputs[i], cursors_[i], i == 0 && own_after != 0, held);
+    if (i == join.inputs.size()) break;
+    const Input& input = join.inputs[i];
+    held += static_cast<std::size_t>(input.parts) * nodes();
+    enter(block, input, scratch.cursors[i], i == 0 && join.own_after != 0, held, scratch);
   }
   return held;
 }
 
-void FloatReduction::join(Slice slice, std::span<const Input> inputs, std::size_t own_after,
-                          Payload payload, std::byte* out) {
-  cursors_.clear();
-  for (const Input& input : inputs) cursors_.push_back(input.bytes);
+/// Calls work(block, parts that scratch.total holds, range) after each block's join.
+template <typename F>
+void FloatReduction::join_each_block(Slice slice, const Join& join, F&& work) const {
+  Scratch& scratch = this->scratch();
+  scratch.cursors.clear();
+  for (const Input& input : join.inputs) scratch.cursors.push_back(input.bytes);
   for (const Range& range : slice) {
-    for_each_block(range, [&](const Block& block) {
-      const std::size_t held = join_block(block, inputs, own_after);
-      const codec::Codec& codec = block.tensor.codec;
-      if (payload == Payload::partial && has_compensation()) {
-        encode_pair(block, total_, out);
-        return;
-      }
-      const std::size_t phase = payload == Payload::result ? kResultPhase : held - 1;
-      codec.encode(total_.sum.data(), block.count, options_of(block, nodes() - 1, phase),
-                   field_place(codec, out, 0, block.of_range, block.in_range));
-    });
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      cursors_[i] += bytes(range.tensor, range.count, inputs[i].payload, inputs[i].parts);
+    for_each_block(range,
+                   [&](const Block& block) { work(block, join_block(block, join, scratch)); });
+    for (std::size_t i = 0; i < join.inputs.size(); ++i) {
+      const Input& input = join.inputs[i];
+      scratch.cursors[i] += bytes(range.tensor, range.count, {input.payload, input.parts});
     }
-    out += bytes(range.tensor, range.count, payload, 1);
   }
 }
 
-/// Values of an FP16 or BF16 tensor, which can overflow where FP32 does not: what arrives is
-/// judged.
-void FloatReduction::store(const Block& block, const float* values) {
-  FloatTensor& tensor = block.tensor;
+void FloatReduction::join(Slice slice, const Join& join, Content content, std::byte* out) {
+  Scratch& scratch = this->scratch();
+  std::size_t place = 0;
+  join_each_block(slice, join, [&](const Block& block, std::size_t held) {
+    const codec::Codec& codec = block.tensor.codec;
+    std::byte* const at = out + place;
+    if (block.in_range + block.count == block.of_range) {
+      place += bytes(block.place, block.of_range, content);
+    }
+    if (content.payload == Payload::partial && has_compensation()) {
+      encode_pair(block, scratch.total, at);
+      return;
+    }
+    const std::size_t phase = content.payload == Payload::result ? kResultPhase : held - 1;
+    codec.encode(scratch.total.sum.data(), block.count, options_of(block, nodes() - 1, phase),
+                 field_place(codec, at, 0, block.of_range, block.in_range));
+  });
+}
+
+void FloatReduction::keep(Slice slice, const Join& join) {
+  Scratch& scratch = this->scratch();
+  join_each_block(slice, join, [&](const Block& block, std::size_t /*held*/) {
+    float* const values = room_for_values(block, scratch);
+    std::copy_n(scratch.total.sum.data(), block.count, values);
+    store(block, values, scratch);
+  });
+}
+
+void FloatReduction::note_non_finite(const Block& block) {
+  std::atomic_ref(non_finite_[block.place]).store(1, std::memory_order_relaxed);
+}
+
+/// Where a block's FP32 values are worked on: in their place if that is FP32.
+float* FloatReduction::room_for_values(const Block& block, Scratch& scratch) const {
+  if (block.tensor.type != DataType::fp32) return scratch.values.data();
+  return static_cast<float*>(block.tensor.destination) + block.first;
+}
+
+/// Undoes the scaling of a block's sum, and puts it where it belongs. In an FP16 or BF16 tensor a
+/// sum can overflow where FP32 does not: what arrives is judged.
+void FloatReduction::store(const Block& block, float* values, Scratch& scratch) {
+  if (block.poisoned) {
+    std::fill_n(values, block.count, numerics::float_of(numerics::kQuietNan));
+    note_non_finite(block);
+  } else if (codec::finish(values, block.count, block.shift, divisor_)) {
+    note_non_finite(block);
+  }
+  const FloatTensor& tensor = block.tensor;
+  if (tensor.type == DataType::fp32) return;
   auto* const destination =
       static_cast<std::byte*>(tensor.destination) + block.first * size_of(tensor.type);
   const codec::Codec codec = codec_of(tensor.type);
   codec.encode(values, block.count, {}, destination);
-  codec.decode(destination, block.count, source_.data());
-  if (codec::largest_bits(source_.data(), block.count) >= numerics::kInfinity) {
-    tensor.non_finite = true;
+  codec.decode(destination, block.count, scratch.source.data());
+  if (codec::largest_bits(scratch.source.data(), block.count) >= numerics::kInfinity) {
+    note_non_finite(block);
   }
-}
-
-void FloatReduction::deliver_block(const Block& block, const std::byte* result) {
-  FloatTensor& tensor = block.tensor;
-  const bool in_place = tensor.type == DataType::fp32;
-  float* const values =
-      in_place ? static_cast<float*>(tensor.destination) + block.first : values_.data();
-  if (block.poisoned) {
-    std::fill_n(values, block.count, numerics::float_of(numerics::kQuietNan));
-    tensor.non_finite = true;
-  } else {
-    tensor.codec.decode(field_place(tensor.codec, result, 0, block.of_range, block.in_range),
-                        block.count, values);
-    if (codec::finish(values, block.count, block.shift, divisor_)) tensor.non_finite = true;
-  }
-  if (!in_place) store(block, values);
 }
 
 void FloatReduction::deliver(Slice slice, const std::byte* result) {
+  Scratch& scratch = this->scratch();
   for (const Range& range : slice) {
-    for_each_block(range, [&](const Block& block) { deliver_block(block, result); });
-    result += bytes(range.tensor, range.count, Payload::result, 1);
+    for_each_block(range, [&](const Block& block) {
+      float* const values = room_for_values(block, scratch);
+      const codec::Codec& codec = block.tensor.codec;
+      codec.decode(field_place(codec, result, 0, block.of_range, block.in_range), block.count,
+                   values);
+      store(block, values, scratch);
+    });
+    result += bytes(range.tensor, range.count, {Payload::result, 1});
   }
 }
 
@@ -297,6 +338,9 @@ std::unique_ptr<FloatReduction> make_float_reduction(Accumulate accumulate,
       return std::make_unique<Rounded>(std::move(tensors), true, divisor, draws);
     case Accumulate::kahan:
       return std::make_unique<Kahan>(std::move(tensors), true, divisor, draws);
+    case Accumulate::exact:
+    case Accumulate::majority:
+      break;
   }
   throw Error(ErrorCode::invalid_argument, "unknown accumulate");
 }

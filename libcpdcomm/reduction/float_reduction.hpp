@@ -24,7 +24,6 @@ struct FloatTensor {
   std::span<const std::int16_t> exponents = {};
   std::size_t group = 0;
   std::uint32_t place = 0;  ///< in the call, which is part of what names its random words
-  bool non_finite = false;  ///< whether anything but finite values was delivered
 };
 
 /// A partial sum of a tile: values that are worked on at once, never part of a format's block. What
@@ -32,6 +31,19 @@ struct FloatTensor {
 struct PartialSum {
   std::vector<float> sum;
   std::vector<float> compensation;
+};
+
+/// What one thread needs while it works on a tile; kept, so that steady state allocates nothing.
+struct Scratch {
+  PartialSum total;
+  PartialSum own;
+  PartialSum received;
+  std::vector<float> values;
+  std::vector<float> source;
+  std::vector<const std::byte*> cursors;
+
+  /// This thread's, with room for a tile of so many values.
+  static Scratch& of_this_thread(std::size_t tile);
 };
 
 /// The sum of float tensors: how blocks are read, cast, encoded and delivered. How partial sums are
@@ -49,14 +61,14 @@ class FloatReduction : public Reduction {
   std::size_t alignment(std::size_t tensor) const override {
     return tensors_[tensor].codec.alignment();
   }
-  std::size_t bytes(std::size_t tensor, std::size_t count, Payload payload,
-                    int parts) const override;
-  void encode_part(Slice slice, std::byte* out) override;
-  void join(Slice slice, std::span<const Input> inputs, std::size_t own_after, Payload payload,
-            std::byte* out) override;
+  std::size_t bytes(std::size_t tensor, std::size_t count, Content content) const override;
+  void encode_part(Slice slice, const Host& host, Leg leg, std::byte* out) override;
+  void join(Slice slice, const Join& join, Content content, std::byte* out) override;
+  void keep(Slice slice, const Join& join) override;
   void deliver(Slice slice, const std::byte* result) override;
 
-  bool non_finite(std::size_t tensor) const { return tensors_[tensor].non_finite; }
+  /// Whether anything but finite values was delivered.
+  bool non_finite(std::size_t tensor) const { return non_finite_[tensor] != 0; }
 
  protected:
   /// The cast Q of a block of one tensor, after scaling.
@@ -87,7 +99,8 @@ class FloatReduction : public Reduction {
  private:
   /// A run of values of one tensor with one exponent, at most a tile of them.
   struct Block {
-    FloatTensor& tensor;
+    std::size_t place;  ///< of the tensor
+    const FloatTensor& tensor;
     std::size_t first;
     std::size_t count;
     std::size_t in_range;  ///< values of the range before this block
@@ -101,36 +114,34 @@ class FloatReduction : public Reduction {
 
   bool part_is_pair() const { return has_compensation() && emulated_; }
   std::size_t nodes() const { return emulated_ ? tensors_.front().sources.size() : 1; }
+  Scratch& scratch() const { return Scratch::of_this_thread(tile_); }
   CastOptions options_of(const Block& block, std::size_t node, std::size_t phase) const;
   CastOptions cast_of_part(const Block& block, std::size_t node) const;
   CastOptions cast_of_sum(const Block& block, std::size_t node, std::size_t parts) const;
   template <typename F>
-  void for_each_block(const Range& range, F&& work);
-  const float* read_source(const Block& block, std::size_t node);
+  void for_each_block(const Range& range, F&& work) const;
+  template <typename F>
+  void join_each_block(Slice slice, const Join& join, F&& work) const;
+  const float* read_source(const Block& block, std::size_t node, Scratch& scratch) const;
   void clear(PartialSum& sum, std::size_t count) const;
-  void read_part(const Block& block);
-  void enter_own(const Block& block, std::size_t held);
+  void read_part(const Block& block, Scratch& scratch) const;
+  void enter_own(const Block& block, std::size_t held, Scratch& scratch) const;
   void enter(const Block& block, const Input& input, const std::byte* bytes, bool first,
-             std::size_t held);
-  std::size_t join_block(const Block& block, std::span<const Input> inputs, std::size_t own_after);
+             std::size_t held, Scratch& scratch) const;
+  std::size_t join_block(const Block& block, const Join& join, Scratch& scratch) const;
   void encode_pair(const Block& block, const PartialSum& sum, std::byte* out) const;
   void decode_pair(const Block& block, const std::byte* in, PartialSum& sum) const;
-  void deliver_block(const Block& block, const std::byte* result);
-  void store(const Block& block, const float* values);
+  float* room_for_values(const Block& block, Scratch& scratch) const;
+  void store(const Block& block, float* values, Scratch& scratch);
+  void note_non_finite(const Block& block);
 
   std::vector<FloatTensor> tensors_;
   bool cast_parts_;
   bool emulated_;
   float divisor_;
   std::optional<RandomStream> draws_;
-
-  // Scratch for one block.
-  PartialSum total_;
-  PartialSum own_;
-  PartialSum received_;
-  std::vector<float> values_;
-  std::vector<float> source_;
-  std::vector<const std::byte*> cursors_;
+  std::size_t tile_ = 0;                  // the largest of all tensors
+  std::vector<std::uint8_t> non_finite_;  // per tensor; threads only ever set them
 };
 
 /// `accumulate` as it is asked for.

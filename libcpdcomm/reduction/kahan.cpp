@@ -7,12 +7,13 @@ namespace cpdcomm::reduction {
 // The lines of the compensated sum, each for a whole block, because a cast works on blocks.
 
 void Kahan::add(PartialSum& to, const float* part, std::size_t count, const Cast& cast) const {
-  std::vector<float>& y = y_;
+  // Scratch that grows to the largest tile once.
+  thread_local std::vector<float> y;
+  thread_local std::vector<float> t;
   y.resize(count);
+  t.resize(count);
   for (std::size_t i = 0; i < count; ++i) y[i] = part[i] - to.compensation[i];
   cast(y.data(), count);
-  std::vector<float>& t = t_;
-  t.resize(count);
   for (std::size_t i = 0; i < count; ++i) t[i] = to.sum[i] + y[i];
   cast(t.data(), count);
   std::vector<float>& c = to.compensation;

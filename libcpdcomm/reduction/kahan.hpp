@@ -15,11 +15,6 @@ class Kahan final : public FloatReduction {
   void add(PartialSum& to, const float* part, std::size_t count, const Cast& cast) const override;
   void join(PartialSum& to, const PartialSum& later, std::size_t count,
             const Cast& cast) const override;
-
- private:
-  // Scratch that grows to the largest tile once.
-  mutable std::vector<float> y_;
-  mutable std::vector<float> t_;
 };
 
 }  // namespace cpdcomm::reduction

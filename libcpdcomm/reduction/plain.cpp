@@ -126,6 +126,13 @@ void combine_all(ReduceOp op, std::byte* out, const std::byte* in, std::size_t c
   }
 }
 
+/// Room for `size` bytes that a thread keeps.
+std::vector<std::byte>& scratch(std::size_t size) {
+  thread_local std::vector<std::byte> room;
+  if (room.size() < size) room.resize(size);
+  return room;
+}
+
 bool is_float(DataType type) {
   return type == DataType::fp32 || type == DataType::fp64 || type == DataType::bf16 ||
          type == DataType::fp16;
@@ -153,36 +160,68 @@ const std::byte* Plain::own_part(const Range& range) const {
   return static_cast<const std::byte*>(tensor.source) + range.first * size_of(tensor.type);
 }
 
-void Plain::encode_part(Slice slice, std::byte* out) {
-  for (const Range& range : slice) {
-    const std::size_t size = bytes(range.tensor, range.count, Payload::part, 1);
-    std::memcpy(out, own_part(range), size);
-    out += size;
+void Plain::combine_range(const Range& range, std::byte* out, const std::byte* in) const {
+  with_type(tensors_[range.tensor].type,
+            [&](auto zero) { combine_all<decltype(zero)>(op_, out, in, range.count); });
+}
+
+/// @param offset  where the range's bytes stand in the inputs
+void Plain::join_host(const Range& range, std::size_t offset, const Host& host,
+                      std::byte* out) const {
+  const std::size_t size = range.count * size_of(tensors_[range.tensor].type);
+  for (std::size_t place = 0; place <= host.inputs.size(); ++place) {
+    const std::size_t input = place < host.own_after ? place : place - 1;
+    const std::byte* from =
+        place == host.own_after ? own_part(range) : host.inputs[input].bytes + offset;
+    if (place == 0) {
+      std::memcpy(out, from, size);
+    } else {
+      combine_range(range, out, from);
+    }
   }
 }
 
-void Plain::join(Slice slice, std::span<const Input> inputs, std::size_t own_after, Payload payload,
-                 std::byte* out) {
+void Plain::join_range(const Range& range, std::size_t offset, const Join& join,
+                       std::byte* out) const {
+  if (join.own_after == 0) join_host(range, offset, join.host, out);
+  for (std::size_t i = 0; i < join.inputs.size(); ++i) {
+    const std::byte* from = join.inputs[i].bytes + offset;
+    if (i == 0 && join.own_after > 0) {
+      std::memcpy(out, from, range.count * size_of(tensors_[range.tensor].type));
+    } else {
+      combine_range(range, out, from);
+    }
+    if (i + 1 != join.own_after) continue;
+    std::vector<std::byte>& host = scratch(range.count * size_of(tensors_[range.tensor].type));
+    join_host(range, offset, join.host, host.data());
+    combine_range(range, out, host.data());
+  }
+}
+
+void Plain::encode_part(Slice slice, const Host& host, Leg /*leg*/, std::byte* out) {
   std::size_t offset = 0;
   for (const Range& range : slice) {
-    const std::size_t size = bytes(range.tensor, range.count, payload, 1);
-    bool begun = false;
-    const auto enter = [&](const std::byte* from) {
-      if (begun) {
-        with_type(tensors_[range.tensor].type, [&](auto zero) {
-          combine_all<decltype(zero)>(op_, out + offset, from, range.count);
-        });
-      } else {
-        std::memcpy(out + offset, from, size);
-        begun = true;
-      }
-    };
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      if (i == own_after) enter(own_part(range));
-      enter(inputs[i].bytes + offset);
-    }
-    if (own_after == inputs.size()) enter(own_part(range));
-    offset += size;
+    join_host(range, offset, host, out + offset);
+    offset += range.count * size_of(tensors_[range.tensor].type);
+  }
+}
+
+void Plain::join(Slice slice, const Join& join, Content /*content*/, std::byte* out) {
+  std::size_t offset = 0;
+  for (const Range& range : slice) {
+    join_range(range, offset, join, out + offset);
+    offset += range.count * size_of(tensors_[range.tensor].type);
+  }
+}
+
+void Plain::keep(Slice slice, const Join& join) {
+  std::size_t offset = 0;
+  std::vector<std::byte> sum;
+  for (const Range& range : slice) {
+    sum.resize(range.count * size_of(tensors_[range.tensor].type));
+    join_range(range, offset, join, sum.data());
+    deliver({&range, 1}, sum.data());
+    offset += sum.size();
   }
 }
 

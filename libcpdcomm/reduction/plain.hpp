@@ -32,17 +32,19 @@ class Plain final : public Reduction {
   std::size_t tensors() const override { return tensors_.size(); }
   std::size_t count(std::size_t tensor) const override { return tensors_[tensor].count; }
   std::size_t alignment(std::size_t /*tensor*/) const override { return 8; }
-  std::size_t bytes(std::size_t tensor, std::size_t count, Payload /*payload*/,
-                    int /*parts*/) const override {
+  std::size_t bytes(std::size_t tensor, std::size_t count, Content /*content*/) const override {
     return count * size_of(tensors_[tensor].type);
   }
-  void encode_part(Slice slice, std::byte* out) override;
-  void join(Slice slice, std::span<const Input> inputs, std::size_t own_after, Payload payload,
-            std::byte* out) override;
+  void encode_part(Slice slice, const Host& host, Leg leg, std::byte* out) override;
+  void join(Slice slice, const Join& join, Content content, std::byte* out) override;
+  void keep(Slice slice, const Join& join) override;
   void deliver(Slice slice, const std::byte* result) override;
 
  private:
   const std::byte* own_part(const Range& range) const;
+  void combine_range(const Range& range, std::byte* out, const std::byte* in) const;
+  void join_host(const Range& range, std::size_t offset, const Host& host, std::byte* out) const;
+  void join_range(const Range& range, std::size_t offset, const Join& join, std::byte* out) const;
 
   std::vector<PlainTensor> tensors_;
   ReduceOp op_;

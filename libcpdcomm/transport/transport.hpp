@@ -3,12 +3,25 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <vector>
+
+#include "cpdcomm/communicator.hpp"
 
 namespace cpdcomm::transport {
 
-/// Something that was started and is later found done.
+/// The longest message. Below the 64 KiB up to which Open MPI sends over TCP without asking first.
+inline constexpr std::size_t kLongestMessage = 60 * 1024;
+
+/// A send that was started and is later found done.
 using Request = std::uint32_t;
+
+/// A message that has arrived. Its bytes may lie in memory of the network or of the sender: they
+/// are only read, and stay until the arrival is released.
+struct Arrival {
+  const std::byte* data = nullptr;
+  std::size_t size = 0;
+  std::uint64_t token = 0;  ///< the transport's own
+};
 
 /// Moves bytes between ranks and knows nothing of what they mean.
 ///
@@ -21,6 +34,13 @@ class Transport {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  /// The host that a rank is on, numbered from 0 in the order of the hosts' first ranks. A network
+  /// that cannot tell says that each rank has one of its own.
+  virtual int host_of(int rank) const { return rank; }
+
+  /// Memory for messages, which the network may send without a copy; none when it has no more, and
+  /// any other memory will do.
+  virtual std::byte* allocate(std::size_t /*bytes*/) { return nullptr; }
 
   /// Starts sending; `bytes` stay as they are until the request is done.
   Request send(int peer, int channel, std::span<const std::byte> bytes) {
@@ -28,13 +48,32 @@ class Transport {
     bytes_sent_ += bytes.size();
     return request;
   }
-  /// Starts receiving the next message of `peer` on `channel`, at most `room.size()` bytes.
-  virtual Request receive(int peer, int channel, std::span<std::byte> room) = 0;
-  /// Whether a request is done, after making progress on all. A request found done is over.
+  /// Whether a send is done. A request found done is over.
   virtual bool done(Request request) = 0;
-  /// Gives up a request that is not done; its memory is free afterwards. False when it cannot be
-  /// given up: then the memory must stay.
-  virtual bool cancel(Request request) = 0;
+
+  /// Says that messages of `peer` on `channel` will be taken: they then need not wait for a place.
+  /// May be said again.
+  virtual void expect(int peer, int channel) = 0;
+  /// The next message of `peer` on `channel`, if it has arrived; its release is then up to the
+  /// caller, in any order. Releases may come before or after sends of the same bytes are done, but
+  /// a message that is sent on is released when that is done.
+  virtual bool take(int peer, int channel, Arrival& arrival) = 0;
+  virtual void release(const Arrival& arrival) = 0;
+
+  /// Lets the network work. `done` and `take` see what it has brought, and bring nothing
+  /// themselves.
+  virtual void progress() = 0;
+
+  /// The network's own all-reduce of `count` elements, where it has one for this type and operator:
+  /// it knows no deadline, and finds no mistake.
+  /// @return whether it was done; if not, nothing was
+  virtual bool allreduce(const void* /*in*/, void* /*out*/, std::size_t /*count*/,
+                         DataType /*type*/, ReduceOp /*op*/) {
+    return false;
+  }
+  /// Whether allreduce() can do it: the same on every rank.
+  virtual bool has_allreduce(DataType /*type*/, ReduceOp /*op*/) const { return false; }
+
   /// Whether a send may stay undone until the peer receives it.
   virtual bool sends_wait_for_peers() const = 0;
   /// Called when messages may stay under way after the end: no later transport may look to them as

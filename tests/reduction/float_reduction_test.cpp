@@ -37,8 +37,8 @@ class OneTensor {
   const std::vector<float>& out() const { return out_; }
 
   std::vector<std::byte> part(Range range) {
-    std::vector<std::byte> bytes(reduction_->bytes(0, range.count, Payload::part, 1));
-    reduction_->encode_part({&range, 1}, bytes.data());
+    std::vector<std::byte> bytes(reduction_->bytes(0, range.count, {Payload::part, 1}));
+    reduction_->encode_part({&range, 1}, {}, Leg::across_hosts, bytes.data());
     return bytes;
   }
 
@@ -52,7 +52,7 @@ TEST(FloatReduction, SaysHowLargeMessagesAre) {
   const Format e5m5 = Format::floating(5, 5);
   const auto bytes = [&](Accumulate accumulate, std::size_t nodes, Payload payload) {
     OneTensor tensor(e5m5, accumulate, nodes);
-    return tensor->bytes(0, 9, payload, 3);
+    return tensor->bytes(0, 9, {payload, 3});
   };
   for (const auto payload : {Payload::part, Payload::partial, Payload::result}) {
     EXPECT_EQ(bytes(Accumulate::wide, 1, payload), 13u);
@@ -95,13 +95,13 @@ TEST(FloatReduction, WritesNotPastItsMessages) {
   for (const auto accumulate : {Accumulate::wide, Accumulate::kahan}) {
     OneTensor tensor(Format::floating(5, 5), accumulate, 2);
     const Range range{0, 1000, 1500};
-    const std::size_t size = tensor->bytes(0, range.count, Payload::part, 1);
+    const std::size_t size = tensor->bytes(0, range.count, {Payload::part, 1});
     std::vector<std::byte> room(size + 16, std::byte{0x5a});
-    tensor->encode_part({&range, 1}, room.data());
+    tensor->encode_part({&range, 1}, {}, Leg::across_hosts, room.data());
     const std::vector<std::byte> part = room;
     const Input input{part.data(), Payload::part, 1};
     tensor->join({&range, 1}, {&input, 1}, 1, Payload::partial, room.data());
-    const std::size_t joined = tensor->bytes(0, range.count, Payload::partial, 2);
+    const std::size_t joined = tensor->bytes(0, range.count, {Payload::partial, 2});
     for (std::size_t i = std::max(size, joined); i < room.size(); ++i) {
       ASSERT_EQ(room[i], std::byte{0x5a}) << i;
     }

@@ -18,8 +18,8 @@ TEST(Plain, KnowsSizes) {
                     ReduceOp::sum, 2);
   EXPECT_EQ(plain.tensors(), 2u);
   EXPECT_EQ(plain.count(1), 7u);
-  EXPECT_EQ(plain.bytes(0, 3, Payload::part, 1), 3u);
-  EXPECT_EQ(plain.bytes(1, 3, Payload::partial, 2), 24u);
+  EXPECT_EQ(plain.bytes(0, 3, {Payload::part, 1}), 3u);
+  EXPECT_EQ(plain.bytes(1, 3, {Payload::partial, 2}), 24u);
 }
 
 TEST(Plain, JoinsRangesOfSeveralTensorsAtUnalignedPlaces) {
@@ -31,7 +31,7 @@ TEST(Plain, JoinsRangesOfSeveralTensorsAtUnalignedPlaces) {
               ReduceOp::sum, 2);
   const std::vector<Range> slice{{0, 0, 3}, {1, 0, 2}};
   std::vector<std::byte> own(19);
-  plain.encode_part(slice, own.data());
+  plain.encode_part(slice, {}, Leg::across_hosts, own.data());
   std::vector<std::byte> sum(20, std::byte{0x77});
   const Input input{own.data(), Payload::part, 1};
   plain.join(slice, {&input, 1}, 0, Payload::result, sum.data());
