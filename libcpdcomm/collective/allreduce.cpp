@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "collective/aps.hpp"
-#include "collective/choose.hpp"
+#include "collective/layout.hpp"
 #include "collective/request.hpp"
 #include "numerics/scale_exponent.hpp"
 #include "reduction/float_reduction.hpp"
@@ -85,7 +85,17 @@ class Allreduce {
     reduction::Plain maximum(
         {{exponents_.data(), exponents_.data(), exponents_.size(), DataType::int16}}, ReduceOp::max,
         session_.size());
-    session_.run(run_, maximum);
+    run(maximum);
+  }
+
+  const schedule::Schedule& schedule() {
+    return session_.schedules().allreduce(run_.plan.algorithm, run_.plan.across);
+  }
+
+  void run(reduction::Reduction& reduction) {
+    const Layout layout =
+        Layout::balanced(reduction, session_.size(), schedule().chunks, run_.plan.segment_bytes);
+    session_.run(run_, {{schedule(), layout, reduction}});
   }
 
   std::vector<reduction::FloatTensor> prepare_floats() const {
@@ -120,8 +130,8 @@ class Allreduce {
     agree_on_exponents();
     const float divisor = options_.op == ReduceOp::average ? static_cast<float>(world_) : 1.0f;
     const auto reduction = reduction::make_float_reduction(
-        options_.accumulate, prepare_floats(), run_.schedule.parts_travel, divisor, random_words());
-    session_.run(run_, *reduction);
+        options_.accumulate, prepare_floats(), schedule().parts_travel, divisor, random_words());
+    run(*reduction);
     for (std::size_t i = 0; i < floats_.size(); ++i) {
       report_.non_finite[floats_[i]] = reduction->non_finite(i);
     }
@@ -146,7 +156,7 @@ class Allreduce {
       prepared.push_back({own_part(tensor), tensor.data, tensor.count, tensor.type});
     }
     reduction::Plain plain(std::move(prepared), options_.op, session_.size());
-    session_.run(run_, plain);
+    run(plain);
     for (const std::size_t i : exact_) report_.non_finite[i] = holds_non_finite(tensors_[i]);
   }
 
@@ -165,12 +175,12 @@ class Allreduce {
 
 Report allreduce(Session& session, std::span<const Tensor> tensors,
                  const AllreduceOptions& options) {
+  const Plan plan = session.plan(options);
   Report report;
-  report.algorithm = choose(options.algorithm, session.size());
+  report.algorithm = plan.algorithm;
   const Call call = call_of(tensors, options, report.algorithm);
-  session.call(call, options.timeout, report, [&](Run& run) {
+  session.call(call, plan, options.timeout, report, [&](Run& run) {
     check_request(tensors, options, session.size());
-    run.schedule = schedule_of(report.algorithm, session.rank(), session.size());
     Allreduce(session, tensors, options, run, report)();
   });
   return report;

@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "collective/message.hpp"
+#include "transport/transport.hpp"
 
 namespace cpdcomm::collective {
 
@@ -14,49 +16,60 @@ class BufferPool;
 class Buffer {
  public:
   Buffer() = default;
-  Buffer(Buffer&& other) noexcept = default;
-  Buffer& operator=(Buffer&& other) noexcept;
-  ~Buffer() { give_back(); }
+  Buffer(Buffer&& other) noexcept
+      : pool_(other.pool_), memory_(std::exchange(other.memory_, nullptr)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(pool_, other.pool_);
+    std::swap(memory_, other.memory_);
+    return *this;
+  }
+  ~Buffer();
 
-  std::byte* data() const { return memory_.get(); }
-  std::byte* body() const { return memory_.get() + sizeof(MessageHeader); }
-  /// Never to be used again, because a network may still write to it.
-  void leak() { static_cast<void>(memory_.release()); }
+  std::byte* data() const { return memory_; }
+  std::byte* body() const { return memory_ + sizeof(MessageHeader); }
 
  private:
   friend class BufferPool;
-  Buffer(BufferPool* pool, std::unique_ptr<std::byte[]> memory)
-      : pool_(pool), memory_(std::move(memory)) {}
-  void give_back();
+  Buffer(BufferPool* pool, std::byte* memory) : pool_(pool), memory_(memory) {}
 
   BufferPool* pool_ = nullptr;
-  std::unique_ptr<std::byte[]> memory_;
+  std::byte* memory_ = nullptr;
 };
 
-/// Message buffers, allocated when first needed and kept: steady state allocates nothing.
+/// Message buffers, allocated when first needed and kept: steady state allocates nothing. In memory
+/// of the network as long as it has some.
 class BufferPool {
  public:
+  explicit BufferPool(transport::Transport& transport) : transport_(transport) {}
+
   Buffer take() {
-    if (free_.empty()) return {this, std::make_unique_for_overwrite<std::byte[]>(kMessageBytes)};
-    std::unique_ptr<std::byte[]> memory = std::move(free_.back());
+    if (free_.empty()) return {this, allocate()};
+    std::byte* const memory = free_.back();
     free_.pop_back();
-    return {this, std::move(memory)};
+    return {this, memory};
+  }
+  /// Nothing is ever freed, because a network may still write to it or read it.
+  void leak() {
+    for (auto& memory : owned_) static_cast<void>(memory.release());
   }
 
  private:
   friend class Buffer;
-  std::vector<std::unique_ptr<std::byte[]>> free_;
+
+  std::byte* allocate() {
+    std::byte* const memory = transport_.allocate(transport::kLongestMessage);
+    if (memory != nullptr) return memory;
+    owned_.push_back(std::make_unique_for_overwrite<std::byte[]>(transport::kLongestMessage));
+    return owned_.back().get();
+  }
+
+  transport::Transport& transport_;
+  std::vector<std::byte*> free_;
+  std::vector<std::unique_ptr<std::byte[]>> owned_;
 };
 
-inline void Buffer::give_back() {
-  if (memory_) pool_->free_.push_back(std::move(memory_));
-}
-
-inline Buffer& Buffer::operator=(Buffer&& other) noexcept {
-  give_back();
-  pool_ = other.pool_;
-  memory_ = std::move(other.memory_);
-  return *this;
+inline Buffer::~Buffer() {
+  if (memory_ != nullptr) pool_->free_.push_back(memory_);
 }
 
 }  // namespace cpdcomm::collective

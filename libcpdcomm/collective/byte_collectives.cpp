@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "collective/choose.hpp"
+#include "collective/layout.hpp"
 #include "reduction/plain.hpp"
 
 namespace cpdcomm::collective {
@@ -26,21 +26,22 @@ void broadcast(Session& session, std::span<std::byte> bytes, int root) {
   Call call = call_of_bytes(Collective::broadcast, bytes.size());
   call.options_hash = static_cast<std::uint32_t>(root);
   Report report;
-  session.call(call, {}, report, [&](Run& run) {
+  session.call(call, session.plan({}), {}, report, [&](Run& run) {
     if (root < 0 || root >= session.size()) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("root is {}; the ranks are 0 to {}", root, session.size() - 1));
     }
-    run.schedule = schedule::broadcast(session.rank(), session.size(), root);
     auto plain = as_they_are({{bytes.data(), bytes.data(), bytes.size(), DataType::uint8}});
-    session.run(run, Layout::balanced(plain, 1, 1, session.segment_bytes()), plain);
+    const Layout layout = Layout::balanced(plain, 1, 1, run.plan.segment_bytes);
+    session.run(run, {{session.schedules().broadcast(root), layout, plain}});
   });
 }
 
 void allgather(Session& session, std::span<const std::byte> mine, std::span<std::byte> all) {
   const auto ranks = static_cast<std::size_t>(session.size());
   Report report;
-  session.call(call_of_bytes(Collective::allgather, mine.size()), {}, report, [&](Run& run) {
+  const Call call = call_of_bytes(Collective::allgather, mine.size());
+  session.call(call, session.plan({}), {}, report, [&](Run& run) {
     if (all.size() != ranks * mine.size()) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("allgather of {} bytes from {} ranks needs room for {}, not {}",
@@ -51,19 +52,20 @@ void allgather(Session& session, std::span<const std::byte> mine, std::span<std:
       std::byte* place = all.data() + i * mine.size();
       tensors.push_back({mine.data(), place, mine.size(), DataType::uint8});
     }
-    run.schedule = schedule::allgather(session.rank(), session.size());
     auto plain = as_they_are(std::move(tensors));
-    session.run(run, Layout::by_tensor(plain, session.segment_bytes()), plain);
+    const Layout layout = Layout::by_tensor(plain, run.plan.segment_bytes);
+    session.run(run, {{session.schedules().allgather(), layout, plain}});
   });
 }
 
 void barrier(Session& session) {
   Report report;
-  session.call(call_of_bytes(Collective::barrier, 0), {}, report, [&](Run& run) {
-    const Algorithm algorithm = choose(Algorithm::automatic, session.size());
-    run.schedule = schedule_of(algorithm, session.rank(), session.size());
+  session.call(call_of_bytes(Collective::barrier, 0), session.plan({}), {}, report, [&](Run& run) {
     auto nothing = as_they_are({});
-    session.run(run, nothing);
+    const schedule::Schedule& schedule =
+        session.schedules().allreduce(run.plan.algorithm, run.plan.across);
+    const Layout layout = Layout::balanced(nothing, 1, schedule.chunks, run.plan.segment_bytes);
+    session.run(run, {{schedule, layout, nothing}});
   });
 }
 

@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <future>
+#include <list>
+#include <utility>
 #include <vector>
 
 #include "collective/allreduce.hpp"
 #include "collective/byte_collectives.hpp"
+#include "collective/dispatcher.hpp"
 #include "collective/session.hpp"
 #include "cpdcomm/threads.hpp"
 #include "transport/threads.hpp"
@@ -34,9 +38,53 @@ std::vector<Tensor> tensors_in(std::span<float> values, std::span<const std::siz
 
 }  // namespace
 
-class Communicator::Impl : public collective::Session {
-  using Session::Session;
+class Communicator::Impl {
+ public:
+  Impl(std::unique_ptr<transport::Transport> transport, const CommunicatorOptions& options)
+      : session(std::move(transport), options) {}
+
+  collective::Session session;
+  collective::Dispatcher dispatcher;  // ends before the session does
 };
+
+class Pending::State {
+ public:
+  State(std::span<const Tensor> all, const AllreduceOptions& asked)
+      : options(asked), tensors(all.begin(), all.end()) {
+    for (Tensor& tensor : tensors) {
+      if (tensor.nodes.empty()) continue;
+      tensor.nodes = nodes.emplace_back(tensor.nodes.begin(), tensor.nodes.end());
+    }
+  }
+
+  AllreduceOptions options;
+  std::vector<Tensor> tensors;
+  std::list<std::vector<const void*>> nodes;
+  std::promise<Report> promise;
+  std::future<Report> report = promise.get_future();
+};
+
+Pending::Pending(std::shared_ptr<State> state) : state_(std::move(state)) {}
+Pending::Pending(Pending&&) noexcept = default;
+Pending& Pending::operator=(Pending&& other) noexcept {
+  std::swap(state_, other.state_);
+  return *this;
+}
+Pending::~Pending() {
+  if (state_ && state_->report.valid()) state_->report.wait();
+}
+
+bool Pending::done() const {
+  return !state_->report.valid() ||
+         state_->report.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
+Report Pending::wait() {
+  if (!state_->report.valid()) {
+    throw Error(ErrorCode::invalid_argument, "the call's report has been handed over already");
+  }
+  return state_->report.get();
+}
 
 Communicator::Communicator(std::unique_ptr<transport::Transport> transport,
                            const CommunicatorOptions& options)
@@ -45,11 +93,24 @@ Communicator::Communicator(Communicator&&) noexcept = default;
 Communicator& Communicator::operator=(Communicator&&) noexcept = default;
 Communicator::~Communicator() = default;
 
-int Communicator::rank() const { return impl_->rank(); }
-int Communicator::size() const { return impl_->size(); }
+int Communicator::rank() const { return impl_->session.rank(); }
+int Communicator::size() const { return impl_->session.size(); }
 
 Report Communicator::allreduce(std::span<const Tensor> tensors, const AllreduceOptions& options) {
-  return collective::allreduce(*impl_, tensors, options);
+  return impl_->dispatcher.in_turn(
+      [&] { return collective::allreduce(impl_->session, tensors, options); });
+}
+
+Pending Communicator::iallreduce(std::span<const Tensor> tensors, const AllreduceOptions& options) {
+  auto state = std::make_shared<Pending::State>(tensors, options);
+  impl_->dispatcher.start([&session = impl_->session, state] {
+    try {
+      state->promise.set_value(collective::allreduce(session, state->tensors, state->options));
+    } catch (...) {
+      state->promise.set_exception(std::current_exception());
+    }
+  });
+  return Pending(std::move(state));
 }
 
 Report Communicator::allreduce(std::span<float> values, const AllreduceOptions& options) {
@@ -70,20 +131,23 @@ Report Communicator::allreduce(std::span<float> values, std::span<const std::siz
 }
 
 void Communicator::broadcast(std::span<std::byte> bytes, int root) {
-  collective::broadcast(*impl_, bytes, root);
+  impl_->dispatcher.in_turn([&] { collective::broadcast(impl_->session, bytes, root); });
 }
 void Communicator::allgather(std::span<const std::byte> mine, std::span<std::byte> all) {
-  collective::allgather(*impl_, mine, all);
+  impl_->dispatcher.in_turn([&] { collective::allgather(impl_->session, mine, all); });
 }
-void Communicator::barrier() { collective::barrier(*impl_); }
+void Communicator::barrier() {
+  impl_->dispatcher.in_turn([&] { collective::barrier(impl_->session); });
+}
 void Communicator::refuse(const std::string& reason, ErrorCode code) {
-  impl_->refuse(reason, code);
+  impl_->dispatcher.in_turn([&] { impl_->session.refuse(reason, code); });
 }
-void Communicator::abort() { impl_->abort(); }
+void Communicator::abort() { impl_->session.abort(); }
 
-std::vector<Communicator> make_thread_communicators(int ranks, const CommunicatorOptions& options) {
+std::vector<Communicator> make_thread_communicators(int ranks, const CommunicatorOptions& options,
+                                                    int ranks_per_host) {
   std::vector<Communicator> communicators;
-  for (auto& transport : transport::make_thread_transports(ranks)) {
+  for (auto& transport : transport::make_thread_transports(ranks, ranks_per_host)) {
     communicators.emplace_back(std::move(transport), options);
   }
   return communicators;

@@ -11,120 +11,130 @@
 namespace cpdcomm::collective {
 namespace {
 
-using schedule::Action;
 using schedule::Message;
 using schedule::Step;
 
 constexpr std::size_t kLongestReason = 1000;
 constexpr auto kLastWait = std::chrono::seconds(2);
 
-double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
-
-std::size_t body_bytes(const reduction::Reduction& reduction, reduction::Slice slice,
-                       const Message& message) {
-  std::size_t bytes = 0;
-  for (const reduction::Range& range : slice) {
-    bytes += reduction.bytes(range.tensor, range.count, message.payload, message.parts);
-  }
-  return bytes;
-}
-
 }  // namespace
 
-Engine::Engine(transport::Transport& transport) : transport_(transport), orphans_(transport) {
-  for (std::size_t lane = 0; lane < kLanes; ++lane) {
-    lanes_.emplace_back(transport, static_cast<int>(lane));
+Engine::Engine(transport::Transport& transport, int threads)
+    : transport_(transport), pool_(transport), orphans_(transport), workers_(threads - 1) {
+  for (int lane = 0; lane < kLanes; ++lane) {
+    lanes_.push_back(std::make_unique<Lane>(transport, lane));
+  }
+  for (int channel = 0; channel <= kControl; ++channel) {
+    for (int peer = 0; peer < transport.size(); ++peer) {
+      inboxes_.emplace_back(transport, peer, channel);
+    }
   }
 }
 
 Engine::~Engine() {
+  if (has_waited_) transport_.keep_address();
   bool clean = false;
   try {
     clean = leave();
   } catch (const Error&) {
     // The network fails where nobody can be told: its memory is left to it.
   }
-  for (auto& [key, box] : inboxes_) clean = box->close() && clean;
   if (clean) return;
-  orphans_.leak();
+  pool_.leak();
   transport_.abandon();
 }
 
 /// After a call that failed, messages of it may still wait for their receivers: each rank says
 /// good-bye, and takes and drops what comes until its peers have said it, too.
 bool Engine::leave() {
-  if (!failed_ || !transport_.sends_wait_for_peers()) return true;
-  Call last;
-  last.sequence = kLeft;
-  refuse(last, ErrorCode::peer_failed, "");
-  transport_.keep_address();
+  const bool all_must_leave = failed_ && transport_.sends_wait_for_peers();
+  if (all_must_leave) say_good_bye();
   const auto deadline = Clock::now() + kLastWait;
   Backoff backoff;
-  while (!(all_left() && orphans_.empty()) && Clock::now() < deadline) backoff.idle();
+  while (!(orphans_.empty() && (!all_must_leave || all_left()))) {
+    if (Clock::now() > deadline) break;
+    transport_.progress();
+    backoff.idle();
+  }
   return orphans_.empty();
+}
+
+void Engine::say_good_bye() {
+  transport_.keep_address();
+  Call last;
+  last.sequence = kLeft;
+  for (int channel = 0; channel <= kControl; ++channel) {
+    say(last, Kind::refusal, ErrorCode::peer_failed, "", channel);
+  }
 }
 
 bool Engine::all_left() {
   bool all = true;
   for (int peer = 0; peer < transport_.size(); ++peer) {
     if (peer == transport_.rank()) continue;
-    for (const Lane& lane : lanes_) {
-      if (inbox(peer, lane.channel).peek(kLeft) == nullptr) all = false;
+    for (int channel = 0; channel <= kControl; ++channel) {
+      if (inbox(peer, channel).peek(kLeft) == nullptr) all = false;
     }
   }
   return all;
 }
 
 Inbox& Engine::inbox(int peer, int channel) {
-  const std::pair key(peer, channel);
-  const auto found = inboxes_.find(key);
-  if (found != inboxes_.end()) return *found->second;
-  // Only then in its place: to post its receives may fail.
-  auto box = std::make_unique<Inbox>(transport_, pool_, peer, channel);
-  return *inboxes_.emplace(key, std::move(box)).first->second;
+  return inboxes_[static_cast<std::size_t>(channel * transport_.size() + peer)];
+}
+
+/// Posted before the first byte is sent, so that no peer's message waits for a place.
+void Engine::expect_messages(const Operation& operation, int channel) {
+  for (const Phase& phase : operation.phases) {
+    for (const Step& step : phase.schedule.steps) {
+      for (const Message& message : step.receive) transport_.expect(message.peer, channel);
+      for (const Message& message : step.inside) transport_.expect(message.peer, channel);
+    }
+  }
 }
 
 void Engine::start(const Operation& operation) {
-  const std::size_t used = std::min(kLanes, operation.layout.segments());
+  said_waiting_ = false;
+  const std::size_t segments = operation.phases.front().slices.segments();
+  const std::size_t used = std::min(lanes_.size(), segments);
   for (std::size_t i = 0; i < used; ++i) {
-    Lane& lane = lanes_[i];
-    lane.active = true;
-    lane.segment = i;
-    lane.step = 0;
-    // Posted before the first byte is sent, so that no peer's message waits for a place.
-    for (const Step& step : operation.schedule.steps) {
-      for (const Message& message : step.receive) inbox(message.peer, lane.channel);
-    }
+    expect_messages(operation, lanes_[i]->channel);
+    lanes_[i]->start(operation, i);
   }
 }
 
 void Engine::run(const Operation& operation, Times& times) {
   const codec::FloatEnvironment environment;
-  Backoff backoff;
-  Clock::time_point idle_since{};
   try {
     orphans_.empty();
     start(operation);
-    while (busy()) {
-      if (aborted_) {
-        throw Error(ErrorCode::peer_failed, describe(operation.call) + " was aborted by this rank");
-      }
-      bool moved = false;
-      for (Lane& lane : lanes_) {
-        if (lane.active) moved = advance(operation, lane, times) || moved;
-      }
-      if (moved) {
-        if (backoff.idling()) times.wait += seconds(Clock::now() - idle_since);
-        backoff.reset();
-        continue;
-      }
-      if (!backoff.idling()) idle_since = Clock::now();
-      backoff.idle();
-      if (backoff.time_to_look()) look_after(operation, backoff);
-    }
+    loop(operation, times);
   } catch (...) {
     give_up();
     throw;
+  }
+}
+
+void Engine::loop(const Operation& operation, Times& times) {
+  Backoff backoff;
+  Clock::time_point idle_since{};
+  while (busy()) {
+    if (aborted_) {
+      throw Error(ErrorCode::peer_failed, describe(operation.call) + " was aborted by this rank");
+    }
+    transport_.progress();
+    bool moved = false;
+    for (const auto& lane : lanes_) {
+      if (lane->active) moved = advance(operation, *lane, times) || moved;
+    }
+    if (moved) {
+      if (backoff.idling()) times.wait += seconds(Clock::now() - idle_since);
+      backoff.reset();
+      continue;
+    }
+    if (!backoff.idling()) idle_since = Clock::now();
+    backoff.idle();
+    if (backoff.time_to_look()) look_after(operation, backoff);
   }
 }
 
@@ -132,9 +142,11 @@ void Engine::run(const Operation& operation, Times& times) {
 void Engine::look_after(const Operation& operation, const Backoff& backoff) {
   if (Clock::now() > operation.deadline) {
     throw Error(ErrorCode::timeout, fmt::format("{} did not end in time: waiting for rank {}",
-                                                describe(operation.call), awaited_peer(operation)));
+                                                describe(operation.call), awaited_peer()));
   }
-  if (backoff.sleeping()) look_around(operation.call);
+  if (!backoff.sleeping()) return;
+  if (!said_waiting_) say_waiting(operation.call);
+  look_around(operation.call);
 }
 
 /// What one rank waits for may depend on a rank that waits for it, when their calls differ. But
@@ -142,36 +154,64 @@ void Engine::look_after(const Operation& operation, const Backoff& backoff) {
 void Engine::look_around(const Call& call) {
   for (int peer = 0; peer < transport_.size(); ++peer) {
     if (peer == transport_.rank()) continue;
-    const std::byte* message = inbox(peer, lanes_.front().channel).peek(call.sequence);
+    read_control(call, peer);
+    const std::byte* message = inbox(peer, lanes_.front()->channel).peek(call.sequence);
     if (message != nullptr) check_call(call, peer, message);
   }
 }
 
-bool Engine::busy() const {
-  return std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) { return lane.active; });
+void Engine::read_control(const Call& call, int peer) {
+  Inbox& box = inbox(peer, kControl);
+  while (const std::byte* message = box.peek(call.sequence)) {
+    MessageHeader header;
+    std::memcpy(&header, message, sizeof header);
+    if (header.sequence > call.sequence) return;
+    check_call(call, peer, message);
+    box.take();
+  }
 }
 
-int Engine::awaited_peer(const Operation& operation) const {
-  for (const Lane& lane : lanes_) {
-    if (!lane.active || lane.step == operation.schedule.steps.size()) continue;
-    const Step& step = operation.schedule.steps[lane.step];
-    if (lane.arrived.size() < step.receive.size()) return step.receive[lane.arrived.size()].peer;
+/// Ranks in different calls may wait for each other without a message under way.
+void Engine::say_waiting(const Call& call) {
+  said_waiting_ = true;
+  has_waited_ = true;
+  say(call, Kind::waiting, ErrorCode::mismatch, "", kControl);
+}
+
+bool Engine::busy() const {
+  return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->active; });
+}
+
+int Engine::awaited_peer() const {
+  for (const auto& lane : lanes_) {
+    if (!lane->active || lane->ended()) continue;
+    const Message* const message = lane->awaited();
+    if (message != nullptr) return message->peer;
   }
   // Everything has come; a peer does not take what was sent last.
-  return operation.schedule.steps.back().send.empty()
-             ? operation.schedule.rank
-             : operation.schedule.steps.back().send[0].peer;
+  const Lane& lane = *lanes_.front();
+  const Step& last = lane.phase().schedule.steps.back();
+  return last.send.empty() ? transport_.rank() : last.send[0].peer;
 }
 
 /// Returns whether anything happened.
 bool Engine::advance(const Operation& operation, Lane& lane, Times& times) {
   bool moved = false;
-  while (lane.step < operation.schedule.steps.size()) {
-    if (!collect(operation, lane)) return moved;
-    act(operation, lane, times);
-    ++lane.step;
-    moved = true;
-  }
+  do {
+    while (!lane.ended()) {
+      if (lane.working) {
+        if (!finish_work(operation, lane, times)) return moved;
+        moved = true;
+        continue;
+      }
+      if (!collect(operation, lane)) return moved;
+      const bool sends_on = lane.step().action == schedule::Action::take;
+      lane.prepare(sends_on ? Buffer() : pool_.take());
+      lane.working = true;
+      workers_.submit(lane);
+      moved = true;
+    }
+  } while (lane.next_phase());
   if (!lane.outbox.empty()) return moved;
   next_segment(operation, lane);
   return true;
@@ -179,87 +219,76 @@ bool Engine::advance(const Operation& operation, Lane& lane, Times& times) {
 
 /// Takes in what the lane's step waits for; true when all is there.
 bool Engine::collect(const Operation& operation, Lane& lane) {
-  const Step& step = operation.schedule.steps[lane.step];
-  while (lane.arrived.size() < step.receive.size()) {
-    const Message& expected = step.receive[lane.arrived.size()];
-    Inbox& box = inbox(expected.peer, lane.channel);
+  while (const Message* const expected = lane.awaited()) {
+    Inbox& box = inbox(expected->peer, lane.channel);
     const std::byte* message = box.peek(operation.call.sequence);
     if (message == nullptr) return false;
-    operation.layout.slice(static_cast<std::size_t>(step.chunk), lane.segment, ranges_);
-    check({operation.call, operation.phase, lane.segment, step.chunk, expected,
-           body_bytes(operation.reduction, ranges_, expected)},
+    check({operation.call, lane.phase().number, lane.segment(), lane.step().chunk, *expected,
+           lane.body_bytes(*expected)},
           message);
-    lane.arrived.push_back(box.take());
+    lane.arrive(box.take());
   }
   return true;
 }
 
-void Engine::act(const Operation& operation, Lane& lane, Times& times) {
-  const Step& step = operation.schedule.steps[lane.step];
-  reduction::Reduction& reduction = operation.reduction;
-  operation.layout.slice(static_cast<std::size_t>(step.chunk), lane.segment, ranges_);
-  const auto begin = Clock::now();
-  Buffer out;
-  if (step.action == Action::take) {
-    out = std::move(lane.arrived.front());
-    reduction.deliver(ranges_, out.body());
-  } else if (step.action == Action::send_part) {
-    out = pool_.take();
-    reduction.encode_part(ranges_, out.body());
-  } else {
-    inputs_.clear();
-    for (std::size_t i = 0; i < lane.arrived.size(); ++i) {
-      inputs_.push_back({lane.arrived[i].body(), step.receive[i].payload, step.receive[i].parts});
-    }
-    const bool last = step.action == Action::finish;
-    out = pool_.take();
-    reduction.join(ranges_, inputs_, static_cast<std::size_t>(step.own_after),
-                   last ? schedule::Payload::result : schedule::Payload::partial, out.body());
-    if (last) reduction.deliver(ranges_, out.body());
-  }
-  times.codec += seconds(Clock::now() - begin);
-  lane.arrived.clear();
-  if (!step.send.empty()) post(operation, lane, std::move(out));
+bool Engine::finish_work(const Operation& operation, Lane& lane, Times& times) {
+  if (!lane.done()) return false;
+  lane.working = false;
+  lane.check();
+  times.codec += lane.work_seconds();
+  if (!lane.step().send.empty()) post(operation, lane);
+  lane.clear();
+  lane.next_step();
+  return true;
 }
 
-void Engine::post(const Operation& operation, Lane& lane, Buffer message) {
-  const Step& step = operation.schedule.steps[lane.step];
-  const std::size_t body = body_bytes(operation.reduction, ranges_, step.send.front());
-  write_header({operation.call, operation.phase, lane.segment, step.chunk, step.send.front(), body},
-               message.data());
+void Engine::post(const Operation& operation, Lane& lane) {
+  const Step& step = lane.step();
+  const std::size_t body = lane.body_bytes(step.send.front());
+  Outgoing message = lane.take_outgoing();
+  if (message.own.data() != nullptr) {
+    write_header(
+        {operation.call, lane.phase().number, lane.segment(), step.chunk, step.send.front(), body},
+        message.own.data());
+  }
   peers_.clear();
   for (const Message& send : step.send) peers_.push_back(send.peer);
   lane.outbox.send(std::move(message), sizeof(MessageHeader) + body, lane.channel, peers_);
 }
 
 void Engine::next_segment(const Operation& operation, Lane& lane) {
-  lane.step = 0;
-  lane.segment += kLanes;
-  lane.active = lane.segment < operation.layout.segments();
+  const std::size_t segment = lane.segment() + lanes_.size();
+  lane.active = segment < operation.phases.front().slices.segments();
+  if (lane.active) lane.start(operation, segment);
 }
 
 void Engine::give_up() {
   failed_ = true;
-  for (Lane& lane : lanes_) {
-    lane.active = false;
-    lane.arrived.clear();
-    orphans_.adopt(lane.outbox);
+  for (const auto& lane : lanes_) {
+    while (!lane->done()) std::this_thread::yield();  // it still works on the caller's memory
+    lane->active = false;
+    lane->working = false;
+    lane->clear();
+    orphans_.adopt(lane->outbox);
   }
 }
 
-void Engine::refuse(const Call& call, ErrorCode code, const std::string& reason) {
+void Engine::say(const Call& call, Kind kind, ErrorCode code, const std::string& reason,
+                 int channel) {
   peers_.clear();
   for (int peer = 0; peer < transport_.size(); ++peer) {
     if (peer != transport_.rank()) peers_.push_back(peer);
   }
   const std::size_t size = std::min(reason.size(), kLongestReason);
-  for (const Lane& lane : lanes_) {
-    Buffer message = pool_.take();
-    write_refusal(call, code, size, message.data());
-    std::memcpy(message.body(), reason.data(), size);
-    orphans_.send(std::move(message), sizeof(MessageHeader) + size, lane.channel, peers_);
-  }
+  Buffer message = pool_.take();
+  write_notice(call, kind, code, size, message.data());
+  std::memcpy(message.body(), reason.data(), size);
+  orphans_.send({.own = std::move(message)}, sizeof(MessageHeader) + size, channel, peers_);
+}
+
+void Engine::refuse(const Call& call, ErrorCode code, const std::string& reason) {
   failed_ = true;
+  say(call, Kind::refusal, code, reason, kControl);
 }
 
 }  // namespace cpdcomm::collective

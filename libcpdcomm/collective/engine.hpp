@@ -1,51 +1,31 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "collective/backoff.hpp"
 #include "collective/inbox.hpp"
-#include "collective/layout.hpp"
-#include "collective/message.hpp"
-#include "collective/outbox.hpp"
+#include "collective/lane.hpp"
+#include "collective/operation.hpp"
+#include "collective/workers.hpp"
 #include "cpdcomm/error.hpp"
-#include "reduction/reduction.hpp"
-#include "schedule/schedule.hpp"
 #include "transport/transport.hpp"
 
 namespace cpdcomm::collective {
-
-using Clock = std::chrono::steady_clock;
-
-/// One run of a schedule: what, how, and until when.
-struct Operation {
-  const schedule::Schedule& schedule;
-  const Layout& layout;
-  reduction::Reduction& reduction;
-  const Call& call;
-  std::uint8_t phase;
-  Clock::time_point deadline;
-};
-
-/// Seconds of a run.
-struct Times {
-  double codec = 0;
-  double wait = 0;
-};
 
 /// Runs any schedule with any reduction over any transport, and knows none of them by name.
 ///
 /// A segment is a slice of every chunk. Each goes through the whole schedule on its own; up to
 /// kLanes of them are under way at once, each on its own channel, so that one is encoded while
 /// another is on the wire. Lanes take segments in a fixed order, so all ranks agree without a word.
+/// One more channel is for what ranks say about their calls.
 class Engine {
  public:
-  explicit Engine(transport::Transport& transport);
+  /// @param threads  that encode and decode, at least 1: the caller's own
+  Engine(transport::Transport& transport, int threads);
   ~Engine();
   Engine(const Engine&) = delete;
 
@@ -59,47 +39,41 @@ class Engine {
   void abort() { aborted_ = true; }
 
  private:
-  static constexpr std::size_t kLanes = 4;
-
-  /// One segment on its way through the schedule.
-  struct Lane {
-    Lane(transport::Transport& transport, int number) : channel(number), outbox(transport) {}
-
-    int channel;
-    bool active = false;
-    std::size_t segment = 0;
-    std::size_t step = 0;
-    std::vector<Buffer> arrived;  // what the step has received so far
-    Outbox outbox;
-  };
+  static constexpr int kLanes = 4;
+  static constexpr int kControl = kLanes;  // the channel after those of the lanes
 
   Inbox& inbox(int peer, int channel);
   void start(const Operation& operation);
+  void expect_messages(const Operation& operation, int channel);
+  void loop(const Operation& operation, Times& times);
   bool advance(const Operation& operation, Lane& lane, Times& times);
   bool collect(const Operation& operation, Lane& lane);
-  void act(const Operation& operation, Lane& lane, Times& times);
-  void post(const Operation& operation, Lane& lane, Buffer message);
+  bool finish_work(const Operation& operation, Lane& lane, Times& times);
+  void post(const Operation& operation, Lane& lane);
   void next_segment(const Operation& operation, Lane& lane);
   bool busy() const;
   void look_after(const Operation& operation, const Backoff& backoff);
   void look_around(const Call& call);
-  int awaited_peer(const Operation& operation) const;
+  void read_control(const Call& call, int peer);
+  void say_waiting(const Call& call);
+  void say(const Call& call, Kind kind, ErrorCode code, const std::string& reason, int channel);
+  int awaited_peer() const;
   void give_up();
   bool leave();
+  void say_good_bye();
   bool all_left();
 
   transport::Transport& transport_;
   BufferPool pool_;
-  std::map<std::pair<int, int>, std::unique_ptr<Inbox>> inboxes_;  // by peer and channel
-  std::vector<Lane> lanes_;
+  std::vector<Inbox> inboxes_;  // by channel and peer
+  std::vector<std::unique_ptr<Lane>> lanes_;
   std::atomic<bool> aborted_{false};
-  bool failed_ = false;  // some call has: peers' messages of it may be under way
-  Outbox orphans_;       // sent in calls that failed
-
-  // Scratch.
-  std::vector<reduction::Range> ranges_;
-  std::vector<reduction::Input> inputs_;
-  std::vector<int> peers_;
+  bool failed_ = false;        // some call has: peers' messages of it may be under way
+  bool has_waited_ = false;    // and said so, maybe to peers that never looked
+  bool said_waiting_ = false;  // in this run
+  Outbox orphans_;             // sent in calls that failed, or beside them
+  std::vector<int> peers_;     // scratch
+  Workers workers_;
 };
 
 }  // namespace cpdcomm::collective

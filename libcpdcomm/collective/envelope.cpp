@@ -14,6 +14,8 @@ std::string_view name_of(Collective collective) {
   switch (collective) {
     case Collective::allreduce:
       return "allreduce";
+    case Collective::reduce_scatter:
+      return "reduce_scatter";
     case Collective::broadcast:
       return "broadcast";
     case Collective::allgather:
@@ -81,10 +83,11 @@ void write_header(const Envelope& envelope, std::byte* to) {
   std::memcpy(to, &header, sizeof header);
 }
 
-void write_refusal(const Call& call, ErrorCode code, std::size_t reason_bytes, std::byte* to) {
+void write_notice(const Call& call, Kind kind, ErrorCode code, std::size_t reason_bytes,
+                  std::byte* to) {
   const schedule::Message nothing{0, schedule::Payload::part, 0};
   MessageHeader header = header_of({call, 0, 0, 0, nothing, reason_bytes});
-  header.kind = Kind::refusal;
+  header.kind = kind;
   header.code = static_cast<std::uint8_t>(code);
   std::memcpy(to, &header, sizeof header);
 }

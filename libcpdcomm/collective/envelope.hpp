@@ -23,7 +23,10 @@ struct Envelope {
 std::string describe(const Call& call);
 
 void write_header(const Envelope& envelope, std::byte* to);
-void write_refusal(const Call& call, ErrorCode code, std::size_t reason_bytes, std::byte* to);
+/// Of a message that says something about a call.
+/// @param code  why, of a refusal
+void write_notice(const Call& call, Kind kind, ErrorCode code, std::size_t reason_bytes,
+                  std::byte* to);
 
 /// Compares the call that a received message belongs to with this rank's; a later one may differ.
 /// @throws Error mismatch that says what differs and who sent it; a refusal's own code

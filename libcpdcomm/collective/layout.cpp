@@ -8,9 +8,11 @@ namespace {
 /// The most bytes that a message may take for `count` values.
 std::size_t most_bytes(const reduction::Reduction& reduction, std::size_t tensor, std::size_t count,
                        int parts) {
-  return std::max({reduction.bytes(tensor, count, Payload::part, 1),
-                   reduction.bytes(tensor, count, Payload::partial, parts),
-                   reduction.bytes(tensor, count, Payload::result, parts)});
+  return std::max({reduction.bytes(tensor, count, {Payload::part, 1}),
+                   reduction.bytes(tensor, count, {Payload::part, 1, Leg::inside_host}),
+                   reduction.bytes(tensor, count, {Payload::part, parts}),
+                   reduction.bytes(tensor, count, {Payload::partial, parts}),
+                   reduction.bytes(tensor, count, {Payload::result, parts})});
 }
 
 }  // namespace

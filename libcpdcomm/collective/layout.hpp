@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "reduction/reduction.hpp"
+#include "collective/slices.hpp"
 
 namespace cpdcomm::collective {
 
@@ -14,7 +14,7 @@ namespace cpdcomm::collective {
 /// Tensors lie one after the other in a line of wire bytes; cuts fall on multiples of each tensor's
 /// alignment, so they change no bit. Every rank computes the same cuts. Where the values between
 /// two cuts alone take more bytes than a slice should, they are a slice.
-class Layout {
+class Layout final : public Slices {
  public:
   /// Chunks of equal bytes.
   /// @param parts  the most parts that a message of the call carries
@@ -23,10 +23,9 @@ class Layout {
   /// Chunk c is tensor c.
   static Layout by_tensor(const reduction::Reduction& reduction, std::size_t segment_bytes);
 
-  /// Slices of every chunk; short chunks have empty ones. At least one.
-  std::size_t segments() const { return segments_; }
-  /// The ranges of a slice, in the order of the tensors.
-  void slice(std::size_t chunk, std::size_t segment, std::vector<reduction::Range>& ranges) const;
+  std::size_t segments() const override { return segments_; }
+  void slice(std::size_t chunk, std::size_t segment,
+             std::vector<reduction::Range>& ranges) const override;
 
  private:
   /// A place between two values: `index` values of `tensor` lie before it.

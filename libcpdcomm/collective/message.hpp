@@ -4,14 +4,17 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "transport/transport.hpp"
+
 namespace cpdcomm::collective {
 
 enum class Kind : std::uint8_t {
   data,
   refusal,  ///< the sender cannot take part; the body is the reason in words
+  waiting,  ///< the sender has waited for long: a rank that is in another call should know
 };
 
-enum class Collective : std::uint8_t { allreduce, broadcast, allgather, barrier };
+enum class Collective : std::uint8_t { allreduce, reduce_scatter, broadcast, allgather, barrier };
 
 /// What ranks must agree about before their bytes may meet.
 struct Call {
@@ -44,10 +47,7 @@ static_assert(sizeof(MessageHeader) == 48 && std::is_trivially_copyable_v<Messag
 
 inline constexpr std::uint32_t kMagic = 0x43445043;  // "CPDC"
 
-/// Room of every receive, so that a message of another call than the expected one fits, too.
-/// Below the 64 KiB up to which Open MPI sends over TCP without asking first.
-inline constexpr std::size_t kMessageBytes = 60 * 1024;
-inline constexpr std::size_t kLargestBody = kMessageBytes - sizeof(MessageHeader);
+inline constexpr std::size_t kLargestBody = transport::kLongestMessage - sizeof(MessageHeader);
 
 /// The sequence number of a rank's last message: it has left the group.
 inline constexpr std::uint64_t kLeft = ~std::uint64_t{0};

@@ -1,27 +1,35 @@
 #pragma once
 
-#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "collective/buffer_pool.hpp"
+#include "collective/held.hpp"
 #include "transport/transport.hpp"
 
 namespace cpdcomm::collective {
 
-/// Messages on their way out; their buffers live until the transport has let go of them.
+/// A message on its way out: one of this rank's own, or a received one that is sent on.
+struct Outgoing {
+  Buffer own = {};
+  Held received = {};
+
+  const std::byte* data() const { return own.data() != nullptr ? own.data() : received.data(); }
+};
+
+/// Messages on their way out; their memory lives until the transport has let go of them.
 class Outbox {
  public:
   explicit Outbox(transport::Transport& transport) : transport_(&transport) {}
 
-  /// Sends the first `size` bytes of a buffer to one or more peers.
-  template <typename Peers>
-  void send(Buffer buffer, std::size_t size, int channel, const Peers& peers) {
-    // In its place first: should a send fail, those before it still need the buffer.
-    entries_.push_back({std::move(buffer), {}});
-    Entry& entry = entries_.back();
+  /// Sends the first `size` bytes of a message to one or more peers.
+  void send(Outgoing message, std::size_t size, int channel, std::span<const int> peers) {
+    // In its place first: should a send fail, those before it still need the memory.
+    Entry& entry = entries_.emplace_back(std::move(message), take_spare());
+    const std::byte* const bytes = entry.message.data();
     for (const int peer : peers) {
-      entry.requests.push_back(transport_->send(peer, channel, {entry.buffer.data(), size}));
+      entry.requests.push_back(transport_->send(peer, channel, {bytes, size}));
     }
   }
 
@@ -30,7 +38,9 @@ class Outbox {
     std::erase_if(entries_, [this](Entry& entry) {
       std::erase_if(entry.requests,
                     [this](transport::Request request) { return transport_->done(request); });
-      return entry.requests.empty();
+      if (!entry.requests.empty()) return false;
+      spares_.push_back(std::move(entry.requests));
+      return true;
     });
     return entries_.empty();
   }
@@ -41,20 +51,27 @@ class Outbox {
     other.entries_.clear();
   }
 
-  /// Never touches what is left again.
-  void leak() {
-    for (Entry& entry : entries_) entry.buffer.leak();
-    entries_.clear();
-  }
-
  private:
+  using Requests = std::vector<transport::Request>;
   struct Entry {
-    Buffer buffer;
-    std::vector<transport::Request> requests;
+    Entry(Outgoing outgoing, Requests room)
+        : message(std::move(outgoing)), requests(std::move(room)) {}
+
+    Outgoing message;
+    Requests requests;
   };
+
+  /// A vector that has been used, so that it need not grow again.
+  Requests take_spare() {
+    if (spares_.empty()) return {};
+    Requests requests = std::move(spares_.back());
+    spares_.pop_back();
+    return requests;
+  }
 
   transport::Transport* transport_;
   std::vector<Entry> entries_;
+  std::vector<Requests> spares_;
 };
 
 }  // namespace cpdcomm::collective

@@ -7,12 +7,10 @@
 namespace cpdcomm::collective {
 namespace {
 
-// A cut moves back to a multiple of 8 values; those may stand in the segment before.
-constexpr std::size_t kLargestSegment = kLargestBody - 8 * 2 * sizeof(float);
 constexpr std::size_t kSmallestSegment = 64;
 
 std::size_t checked_segment(std::size_t asked) {
-  if (asked == 0) return kLargestSegment;
+  if (asked == 0) return asked;
   if (asked < kSmallestSegment || asked > kLargestSegment) {
     throw Error(ErrorCode::invalid_argument, fmt::format("segment_bytes is {}; allowed is {} to {}",
                                                          asked, kSmallestSegment, kLargestSegment));
@@ -26,12 +24,27 @@ std::chrono::milliseconds checked_timeout(std::chrono::milliseconds asked) {
               fmt::format("timeout is {} ms; it must be positive", asked.count()));
 }
 
+schedule::Hosts hosts_of(const transport::Transport& transport) {
+  schedule::Hosts hosts;
+  for (int rank = 0; rank < transport.size(); ++rank) hosts.push_back(transport.host_of(rank));
+  return hosts;
+}
+
+int checked_threads(int asked) {
+  constexpr int kMostThreads = 256;
+  if (asked >= 0 && asked <= kMostThreads) return std::max(1, asked);
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("codec_threads is {}; allowed is 0 to {}", asked, kMostThreads));
+}
+
 }  // namespace
 
 Session::Session(std::unique_ptr<transport::Transport> transport,
                  const CommunicatorOptions& options)
     : transport_(std::move(transport)),
-      engine_(*transport_),
+      engine_(*transport_, checked_threads(options.codec_threads)),
+      hosts_(hosts_of(*transport_)),
+      schedules_(transport_->rank(), hosts_),
       timeout_(checked_timeout(options.timeout)),
       segment_bytes_(checked_segment(options.segment_bytes)) {}
 
@@ -60,14 +73,16 @@ void Session::fail(const Call& call, ErrorCode code, const std::string& reason) 
   if (!dead_.empty()) transport_->abandon();
 }
 
-void Session::run(Run& run, const Layout& layout, reduction::Reduction& reduction) {
-  engine_.run({run.schedule, layout, reduction, run.call, run.phase, run.deadline}, run.times);
-  ++run.phase;
+Plan Session::plan(const AllreduceOptions& options) const {
+  return plan_for({options, hosts_, segment_bytes_});
 }
 
-void Session::run(Run& run, reduction::Reduction& reduction) {
-  this->run(run, Layout::balanced(reduction, size(), run.schedule.chunks, segment_bytes_),
-            reduction);
+void Session::run(Run& run, std::initializer_list<Work> works) {
+  phases_.clear();
+  for (const Work& work : works) {
+    phases_.push_back({work.schedule, work.slices, work.reduction, run.phase++});
+  }
+  engine_.run({phases_, run.call, run.deadline}, run.times);
 }
 
 void Session::refuse(const std::string& reason, ErrorCode code) {

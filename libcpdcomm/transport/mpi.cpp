@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <deque>
+#include <memory>
 #include <mutex>
 #include <vector>
 
 #include "transport/module.hpp"
-#include "transport/slots.hpp"
 #include "transport/transport.hpp"
 
 namespace cpdcomm::transport {
@@ -77,6 +78,7 @@ class MpiTransport final : public Transport {
     MPI_Comm_size(comm_, &size_);
   }
   ~MpiTransport() override {
+    cancel_receives();
     // A context that is freed may serve a new communicator, where late messages would arrive.
     if (keep_address_ || abandoned || !is_up()) return;
     const auto lock = turn();
@@ -86,34 +88,47 @@ class MpiTransport final : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
 
-  Request receive(int peer, int channel, std::span<std::byte> room) override {
-    require_not_finalized();
-    const auto lock = turn();
-    MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Irecv(room.data(), static_cast<int>(room.size()), MPI_BYTE, peer, channel, comm_,
-                    &request),
-          "MPI_Irecv");
-    return requests_.add(request);
-  }
-
   bool done(Request request) override {
-    require_not_finalized();
-    const auto lock = turn();
-    int flag = 0;
-    check(MPI_Test(&requests_[request], &flag, MPI_STATUS_IGNORE), "MPI_Test");
-    if (flag != 0) requests_.remove(request);
-    return flag != 0;
+    if (requests_[request] != MPI_REQUEST_NULL) return false;
+    free_.push_back(request);
+    return true;
   }
 
-  bool cancel(Request request) override {
-    if (abandoned || !is_up()) return false;
-    const auto lock = turn();
-    if (MPI_Cancel(&requests_[request]) != MPI_SUCCESS ||
-        MPI_Wait(&requests_[request], MPI_STATUS_IGNORE) != MPI_SUCCESS) {
-      return false;
-    }
-    requests_.remove(request);
+  void expect(int peer, int channel) override {
+    Queue& queue = queue_of(peer, channel);
+    while (queue.posted.size() < kAhead) post(queue, peer, channel);
+  }
+
+  bool take(int peer, int channel, Arrival& arrival) override {
+    Queue& queue = queue_of(peer, channel);
+    if (queue.posted.empty()) expect(peer, channel);
+    // Later messages may be complete before earlier ones.
+    const Posted front = queue.posted.front();
+    if (requests_[front.request] != MPI_REQUEST_NULL) return false;
+    queue.posted.pop_front();
+    free_.push_back(front.request);
+    post(queue, peer, channel);
+    arrival = {rooms_[front.room].get(), sizes_[front.request], front.room};
     return true;
+  }
+
+  void release(const Arrival& arrival) override { free_rooms_.push_back(arrival.token); }
+
+  void progress() override {
+    require_not_finalized();
+    const auto lock = turn();
+    int count = 0;
+    completed_.resize(requests_.size());
+    statuses_.resize(requests_.size());
+    check(MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count,
+                       completed_.data(), statuses_.data()),
+          "MPI_Testsome");
+    if (count == MPI_UNDEFINED) return;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+      int bytes = 0;
+      MPI_Get_count(&statuses_[i], MPI_BYTE, &bytes);
+      sizes_[static_cast<std::size_t>(completed_[i])] = static_cast<std::size_t>(bytes);
+    }
   }
 
   bool sends_wait_for_peers() const override { return true; }
@@ -121,21 +136,98 @@ class MpiTransport final : public Transport {
   void abandon() override { abandoned = true; }
 
  private:
+  static constexpr std::size_t kAhead = 2;
+
+  /// A receive, and the room that it fills.
+  struct Posted {
+    Request request;
+    std::size_t room;
+  };
+  struct Queue {
+    std::deque<Posted> posted;
+  };
+
+  Queue& queue_of(int peer, int channel) {
+    const auto place = static_cast<std::size_t>(channel) * static_cast<std::size_t>(size_) +
+                       static_cast<std::size_t>(peer);
+    if (place >= queues_.size()) queues_.resize(place + 1);
+    return queues_[place];
+  }
+
+  /// A place among the requests.
+  Request add_request() {
+    if (free_.empty()) {
+      requests_.push_back(MPI_REQUEST_NULL);
+      sizes_.push_back(0);
+      return static_cast<Request>(requests_.size() - 1);
+    }
+    const Request request = free_.back();
+    free_.pop_back();
+    return request;
+  }
+
+  std::size_t take_room() {
+    if (free_rooms_.empty()) {
+      rooms_.push_back(std::make_unique_for_overwrite<std::byte[]>(kLongestMessage));
+      return rooms_.size() - 1;
+    }
+    const std::size_t room = free_rooms_.back();
+    free_rooms_.pop_back();
+    return room;
+  }
+
+  void post(Queue& queue, int peer, int channel) {
+    require_not_finalized();
+    const auto lock = turn();
+    const Posted posted{add_request(), take_room()};
+    check(MPI_Irecv(rooms_[posted.room].get(), static_cast<int>(kLongestMessage), MPI_BYTE, peer,
+                    channel, comm_, &requests_[posted.request]),
+          "MPI_Irecv");
+    queue.posted.push_back(posted);
+  }
+
   Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
     require_not_finalized();
     const auto lock = turn();
-    MPI_Request request = MPI_REQUEST_NULL;
+    const Request request = add_request();
     check(MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, peer, channel, comm_,
-                    &request),
+                    &requests_[request]),
           "MPI_Isend");
-    return requests_.add(request);
+    return request;
+  }
+
+  /// Gives up the receives. Where MPI does not, their memory is left to it.
+  void cancel_receives() {
+    for (Queue& queue : queues_) {
+      for (const Posted& posted : queue.posted) {
+        MPI_Request& request = requests_[posted.request];
+        if (request == MPI_REQUEST_NULL || cancel(request)) continue;
+        static_cast<void>(rooms_[posted.room].release());
+        abandoned = true;
+      }
+    }
+  }
+
+  static bool cancel(MPI_Request& request) {
+    if (abandoned || !is_up()) return false;
+    const auto lock = turn();
+    return MPI_Cancel(&request) == MPI_SUCCESS &&
+           MPI_Wait(&request, MPI_STATUS_IGNORE) == MPI_SUCCESS;
   }
 
   MPI_Comm comm_;
   int rank_ = 0;
   int size_ = 1;
   bool keep_address_ = false;
-  Slots<MPI_Request> requests_;
+  std::vector<Queue> queues_;  // by channel and peer
+  // Requests in one row, for MPI to look at with one call; that which is done is null.
+  std::vector<MPI_Request> requests_;
+  std::vector<std::size_t> sizes_;  // of messages received, by request
+  std::vector<Request> free_;
+  std::vector<std::unique_ptr<std::byte[]>> rooms_;
+  std::vector<std::size_t> free_rooms_;
+  std::vector<int> completed_;
+  std::vector<MPI_Status> statuses_;
 };
 
 /// MPI as a module: the process is one of those that mpirun or srun started.

@@ -6,8 +6,8 @@
 
 #include "codec/arrays.hpp"
 #include "codec/float_environment.hpp"
-#include "collective/choose.hpp"
 #include "collective/layout.hpp"
+#include "collective/schedules.hpp"
 #include "cpdcomm/error.hpp"
 #include "numerics/scale_exponent.hpp"
 #include "reduction/float_reduction.hpp"
@@ -53,7 +53,8 @@ std::vector<schedule::Schedule> schedules_of(const Case& of) {
   if (of.ranks < 1) invalid(fmt::format("{} ranks; allowed is 1 and more", of.ranks));
   std::vector<schedule::Schedule> schedules;
   for (int rank = 0; rank < of.ranks; ++rank) {
-    schedules.push_back(collective::schedule_of(of.algorithm, rank, of.ranks));
+    collective::Schedules own(rank, schedule::Hosts(static_cast<std::size_t>(of.ranks)));
+    schedules.push_back(own.allreduce(of.algorithm, Algorithm::automatic));
   }
   return schedules;
 }
