@@ -7,6 +7,7 @@
 
 #include "support/bits.hpp"
 #include "support/ranks.hpp"
+#include "support/wrapped_transport.hpp"
 #include "transport/threads.hpp"
 
 // What a network that has failed may still write to is left to it for good.
@@ -213,36 +214,28 @@ TEST(Abort, EndsTheNextCallToo) {
   }
 }
 
-enum class Operation { send, receive, done };
+enum class Operation { send, expect, progress };
 
 /// A network of which one kind of operation fails from some time on.
-class BreakingTransport final : public transport::Transport {
+class BreakingTransport final : public WrappedTransport {
  public:
   BreakingTransport(std::unique_ptr<Transport> inner, Operation breaks, int lifetime)
-      : inner_(std::move(inner)), breaks_(breaks), left_(lifetime) {}
+      : WrappedTransport(std::move(inner)), breaks_(breaks), left_(lifetime) {}
 
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  transport::Request receive(int peer, int channel, std::span<std::byte> room) override {
-    age(Operation::receive);
-    return inner_->receive(peer, channel, room);
+  void expect(int peer, int channel) override {
+    age(Operation::expect);
+    WrappedTransport::expect(peer, channel);
   }
-  bool done(transport::Request request) override {
-    age(Operation::done);
-    return inner_->done(request);
-  }
-  bool cancel(transport::Request request) override {
-    if (left_ == 0) throw Error(ErrorCode::peer_failed, "the cable is cut");
-    return inner_->cancel(request);
+  void progress() override {
+    age(Operation::progress);
+    WrappedTransport::progress();
   }
   bool sends_wait_for_peers() const override { return true; }
-  void keep_address() override { inner_->keep_address(); }
-  void abandon() override { inner_->abandon(); }
 
  private:
   transport::Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
     age(Operation::send);
-    return inner_->send(peer, channel, bytes);
+    return WrappedTransport::start_send(peer, channel, bytes);
   }
   void age(Operation operation) {
     if (operation != breaks_) return;
@@ -250,7 +243,6 @@ class BreakingTransport final : public transport::Transport {
     --left_;
   }
 
-  std::unique_ptr<Transport> inner_;
   Operation breaks_;
   int left_;
 };
@@ -289,7 +281,8 @@ TEST_P(Network, ThatFailsKillsTheCommunicatorAndNothingElse) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Network,
-                         ::testing::Values(Operation::send, Operation::receive, Operation::done));
+                         ::testing::Values(Operation::send, Operation::expect,
+                                           Operation::progress));
 
 }  // namespace
 }  // namespace cpdcomm::testing

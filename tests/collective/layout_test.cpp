@@ -54,7 +54,7 @@ std::size_t body_bytes(const Reduction& reduction, const std::vector<Range>& sli
   for (const Payload payload : {Payload::part, Payload::partial, Payload::result}) {
     std::size_t bytes = 0;
     for (const Range& range : slice) {
-      bytes += reduction.bytes(range.tensor, range.count, payload, 5);
+      bytes += reduction.bytes(range.tensor, range.count, {payload, 5});
     }
     most = std::max(most, bytes);
   }

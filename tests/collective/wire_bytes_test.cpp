@@ -3,6 +3,7 @@
 #include "collective/sum_case.hpp"
 #include "support/formats.hpp"
 #include "support/random.hpp"
+#include "support/wrapped_transport.hpp"
 #include "transport/threads.hpp"
 
 namespace cpdcomm::testing {
@@ -62,29 +63,17 @@ TEST(WireBytes, OfTheCompensationTravelOnlyByHops) {
 }
 
 /// Counts by itself what it is given to send.
-class CountingTransport final : public transport::Transport {
+class CountingTransport final : public WrappedTransport {
  public:
   CountingTransport(std::unique_ptr<Transport> inner, std::uint64_t& bytes)
-      : inner_(std::move(inner)), bytes_(bytes) {}
-
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  transport::Request receive(int peer, int channel, std::span<std::byte> room) override {
-    return inner_->receive(peer, channel, room);
-  }
-  bool done(transport::Request request) override { return inner_->done(request); }
-  bool cancel(transport::Request request) override { return inner_->cancel(request); }
-  bool sends_wait_for_peers() const override { return inner_->sends_wait_for_peers(); }
-  void keep_address() override { inner_->keep_address(); }
-  void abandon() override { inner_->abandon(); }
+      : WrappedTransport(std::move(inner)), bytes_(bytes) {}
 
  private:
   transport::Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
     bytes_ += bytes.size();
-    return inner_->send(peer, channel, bytes);
+    return WrappedTransport::start_send(peer, channel, bytes);
   }
 
-  std::unique_ptr<Transport> inner_;
   std::uint64_t& bytes_;
 };
 

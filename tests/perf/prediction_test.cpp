@@ -359,15 +359,15 @@ Values played(const Case& of, const std::vector<schedule::Schedule>& by_rank,
       in_flight[{step.receive[i].peer, rank}].pop_front();
       inputs.push_back({received[i].data(), step.receive[i].payload, step.receive[i].parts});
     }
-    Bytes out(player.reduction->bytes(0, of.count, Payload::partial, 1));
+    Bytes out(player.reduction->bytes(0, of.count, {Payload::partial, 1}));
     const bool last = step.action == Action::finish;
     if (step.action == Action::take) {
       out = received[0];
     } else if (step.action == Action::send_part) {
-      player.reduction->encode_part({&range, 1}, out.data());
+      player.reduction->encode_part({&range, 1}, {}, Leg::across_hosts, out.data());
     } else {
-      player.reduction->join({&range, 1}, inputs, static_cast<std::size_t>(step.own_after),
-                             last ? Payload::result : Payload::partial, out.data());
+      player.reduction->join({&range, 1}, {inputs, static_cast<std::size_t>(step.own_after)},
+                             {last ? Payload::result : Payload::partial, of.ranks}, out.data());
     }
     if (last || step.action == Action::take) player.reduction->deliver({&range, 1}, out.data());
     for (const auto& message : step.send) in_flight[{rank, message.peer}].push_back(out);

@@ -100,7 +100,7 @@ TEST(FloatReduction, WritesNotPastItsMessages) {
     tensor->encode_part({&range, 1}, {}, Leg::across_hosts, room.data());
     const std::vector<std::byte> part = room;
     const Input input{part.data(), Payload::part, 1};
-    tensor->join({&range, 1}, {&input, 1}, 1, Payload::partial, room.data());
+    tensor->join({&range, 1}, {{&input, 1}, 1}, {Payload::partial, 2}, room.data());
     const std::size_t joined = tensor->bytes(0, range.count, {Payload::partial, 2});
     for (std::size_t i = std::max(size, joined); i < room.size(); ++i) {
       ASSERT_EQ(room[i], std::byte{0x5a}) << i;
@@ -135,7 +135,7 @@ TEST(FloatReduction, JoinsItsOwnPartWhereItIsTold) {
   const std::vector<Input> inputs(2, {bytes, Payload::part, 1});
   float sums[3];
   for (std::size_t own_after = 0; own_after < 3; ++own_after) {
-    reduction->join({&range, 1}, inputs, own_after, Payload::result,
+    reduction->join({&range, 1}, {inputs, own_after}, {Payload::result, 3},
                     reinterpret_cast<std::byte*>(&sums[own_after]));
   }
   EXPECT_EQ(sums[0], 1.0f);

@@ -34,7 +34,7 @@ TEST(Plain, JoinsRangesOfSeveralTensorsAtUnalignedPlaces) {
   plain.encode_part(slice, {}, Leg::across_hosts, own.data());
   std::vector<std::byte> sum(20, std::byte{0x77});
   const Input input{own.data(), Payload::part, 1};
-  plain.join(slice, {&input, 1}, 0, Payload::result, sum.data());
+  plain.join(slice, {{&input, 1}, 0}, {Payload::result, 2}, sum.data());
   EXPECT_EQ(sum[19], std::byte{0x77});
   plain.deliver(slice, sum.data());
   EXPECT_EQ(bytes_out[2], 6);
@@ -53,7 +53,7 @@ TEST(Plain, JoinsInTheOrderItIsTold) {
   const std::vector<Input> inputs(2, {bytes, Payload::part, 1});
   float sums[3];
   for (std::size_t own_after = 0; own_after < 3; ++own_after) {
-    plain.join({&range, 1}, inputs, own_after, Payload::result,
+    plain.join({&range, 1}, {inputs, own_after}, {Payload::result, 3},
                reinterpret_cast<std::byte*>(&sums[own_after]));
   }
   EXPECT_EQ(sums[0], 1.0f);

@@ -5,36 +5,25 @@
 
 #include "cpdcomm/communicator.hpp"
 #include "support/random.hpp"
+#include "support/wrapped_transport.hpp"
 #include "transport/threads.hpp"
 
 namespace cpdcomm::testing {
 
-/// A network on which everything takes a random time: what is done is found done late. Counts the
-/// bytes that pass through it.
-class JitterTransport final : public transport::Transport {
+/// A network on which everything takes a random time: what is done is found done late.
+class JitterTransport final : public WrappedTransport {
  public:
   JitterTransport(std::unique_ptr<Transport> inner, unsigned seed)
-      : inner_(std::move(inner)), random_(seed) {}
+      : WrappedTransport(std::move(inner)), random_(seed) {}
 
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  transport::Request receive(int peer, int channel, std::span<std::byte> room) override {
-    return inner_->receive(peer, channel, room);
-  }
   bool done(transport::Request request) override {
-    return random_.below(3) == 0 && inner_->done(request);
+    return random_.below(3) == 0 && WrappedTransport::done(request);
   }
-  bool cancel(transport::Request request) override { return inner_->cancel(request); }
-  bool sends_wait_for_peers() const override { return inner_->sends_wait_for_peers(); }
-  void keep_address() override { inner_->keep_address(); }
-  void abandon() override { inner_->abandon(); }
+  bool take(int peer, int channel, transport::Arrival& arrival) override {
+    return random_.below(3) == 0 && WrappedTransport::take(peer, channel, arrival);
+  }
 
  private:
-  transport::Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
-    return inner_->send(peer, channel, bytes);
-  }
-
-  std::unique_ptr<Transport> inner_;
   Random random_;
 };
 

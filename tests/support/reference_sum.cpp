@@ -1,5 +1,7 @@
 #include "support/reference_sum.hpp"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -53,6 +55,8 @@ void ReferenceSum::add(Partial& to, float part) const {
     case Accumulate::kahan:
       join(to, {part, 0});
       return;
+    default:
+      ADD_FAILURE() << "no sum of floats: " << to_string(rules_.accumulate);
   }
 }
 
