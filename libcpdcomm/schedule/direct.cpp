@@ -3,26 +3,17 @@
 namespace cpdcomm::schedule {
 
 Schedule direct(int rank, int ranks) {
-  Schedule schedule{"direct", rank, ranks, ranks, true, {}};
-  // Each rank starts with its neighbour, so that no owner is everybody's first target.
-  const auto peer_at = [&](int distance) { return (rank + distance) % ranks; };
-
+  Schedule schedule = direct_reduce_scatter(rank, ranks);
+  schedule.name = "direct";
+  Step& own = schedule.steps.back();
+  own.action = Action::finish;
   for (int distance = 1; distance < ranks; ++distance) {
-    const int owner = peer_at(distance);
-    schedule.steps.push_back({Action::send_part, owner, {}, 0, {{owner, Payload::part, 1}}});
+    own.send.push_back({(rank + distance) % ranks, Payload::result, ranks});
   }
-
-  Step own{Action::finish, rank, {}, rank, {}};
-  for (int peer = 0; peer < ranks; ++peer) {
-    if (peer != rank) own.receive.push_back({peer, Payload::part, 1});
-  }
+  // Owners send to their neighbours first, so the results of the nearest before this rank come
+  // first.
   for (int distance = 1; distance < ranks; ++distance) {
-    own.send.push_back({peer_at(distance), Payload::result, ranks});
-  }
-  schedule.steps.push_back(own);
-
-  for (int distance = 1; distance < ranks; ++distance) {
-    const int owner = peer_at(ranks - distance);
+    const int owner = (rank + ranks - distance) % ranks;
     schedule.steps.push_back({Action::take, owner, {{owner, Payload::result, ranks}}, 0, {}});
   }
   return schedule;

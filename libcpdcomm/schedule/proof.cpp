@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>
 #include <utility>
+#include <vector>
 
 namespace cpdcomm::schedule {
 namespace {
@@ -15,6 +17,8 @@ struct Carried {
   Message as_sent;
   std::multiset<int> ranks;
 };
+
+enum class Goal { allreduce, reduce_scatter };
 
 /// What comes out of a step.
 Payload payload_of(Action action) {
@@ -28,9 +32,28 @@ Payload payload_of(Action action) {
   }
 }
 
+bool joins(Action action) {
+  return action == Action::join || action == Action::finish || action == Action::keep;
+}
+
+bool is_place_in(int place, const std::vector<Message>& messages) {
+  return place >= 0 && place <= static_cast<int>(messages.size());
+}
+
+/// How many messages of each peer a step takes.
+std::map<int, std::size_t> wanted_by(const Step& step) {
+  std::map<int, std::size_t> wanted;
+  for (const Message& message : step.inside) ++wanted[message.peer];
+  for (const Message& message : step.receive) ++wanted[message.peer];
+  return wanted;
+}
+
 class Play {
  public:
-  explicit Play(std::span<const Schedule> by_rank) : by_rank_(by_rank), at_(by_rank.size(), 0) {}
+  Play(std::span<const Schedule> by_rank, Goal goal)
+      : by_rank_(by_rank), goal_(goal), at_(by_rank.size(), 0) {
+    for (int rank = 0; rank < static_cast<int>(by_rank.size()); ++rank) all_.insert(rank);
+  }
 
   std::string run() {
     while (advance_any()) {
@@ -65,65 +88,88 @@ class Play {
   }
 
   bool arrived(int rank, const Step& step) {
-    std::map<int, std::size_t> wanted;
-    for (const Message& message : step.receive) ++wanted[message.peer];
-    for (const auto& [peer, count] : wanted) {
+    for (const auto& [peer, count] : wanted_by(step)) {
       if (in_flight_[{peer, rank}].size() < count) return false;
     }
     return true;
   }
 
   void act(int rank, const Step& step) {
-    const bool joins = step.action == Action::join || step.action == Action::finish;
-    if (joins && (step.own_after < 0 || step.own_after > static_cast<int>(step.receive.size()))) {
-      fault_ = fmt::format("rank {} never joins its own part of chunk {}", rank, step.chunk);
-      return;
-    }
+    check_form(rank, step);
     std::multiset<int> held;
     if (step.action != Action::take) held.insert(rank);
-    for (const Message& message : step.receive) {
-      auto& queue = in_flight_[{message.peer, rank}];
-      const Carried carried = queue.front();
-      queue.pop_front();
-      if (carried.chunk != step.chunk || carried.as_sent.payload != message.payload ||
-          carried.as_sent.parts != message.parts) {
-        fault_ = fmt::format("rank {} expects another message than rank {} sends in chunk {}", rank,
-                             message.peer, step.chunk);
-        return;
-      }
-      held.insert(carried.ranks.begin(), carried.ranks.end());
+    for (const Message& message : step.inside) receive(rank, step.chunk, message, held);
+    for (const Message& message : step.receive) receive(rank, step.chunk, message, held);
+    if (!fault_.empty()) return;
+    if (step.action != Action::send_part && step.action != Action::join) {
+      keep(rank, step, held);
     }
-    if (step.action == Action::finish || step.action == Action::take) keep(rank, step.chunk, held);
-    for (const Message& message : step.send) {
-      if (message.payload != payload_of(step.action)) {
-        fault_ = fmt::format("rank {} sends chunk {} as what it is not", rank, step.chunk);
-        return;
+    for (const Message& message : step.send) send(rank, step, message, held);
+  }
+
+  /// What is wrong with a step whatever its messages hold.
+  void check_form(int rank, const Step& step) {
+    if ((joins(step.action) && !is_place_in(step.own_after, step.receive)) ||
+        !is_place_in(step.own_inside_after, step.inside)) {
+      fault_ = fmt::format("rank {} never joins its own part of chunk {}", rank, step.chunk);
+    }
+    if (step.action == Action::take && !(step.inside.empty() && step.receive.size() == 1)) {
+      fault_ = fmt::format("rank {} takes chunk {} from more or less than one", rank, step.chunk);
+    }
+    if (step.action == Action::send_part && !step.receive.empty()) {
+      fault_ = fmt::format("rank {} drops what it receives of chunk {}", rank, step.chunk);
+    }
+    for (const Message& message : step.inside) {
+      if (message.payload != Payload::part || message.leg != Leg::inside_host) {
+        fault_ = fmt::format("rank {} expects no part of its host from rank {} in chunk {}", rank,
+                             message.peer, step.chunk);
       }
-      if (held.size() != static_cast<std::size_t>(message.parts)) {
-        fault_ = fmt::format("rank {} says {} parts of chunk {} and holds {}", rank, message.parts,
-                             step.chunk, held.size());
-        return;
-      }
-      in_flight_[{rank, message.peer}].push_back({step.chunk, message, held});
     }
   }
 
-  void keep(int rank, int chunk, const std::multiset<int>& held) {
-    std::multiset<int> all;
-    for (int i = 0; i < static_cast<int>(by_rank_.size()); ++i) all.insert(i);
-    if (held != all) {
-      fault_ =
-          fmt::format("rank {} finishes chunk {} without every part exactly once", rank, chunk);
+  void receive(int rank, int chunk, const Message& expected, std::multiset<int>& held) {
+    auto& queue = in_flight_[{expected.peer, rank}];
+    const Carried carried = queue.front();
+    queue.pop_front();
+    if (carried.chunk != chunk || carried.as_sent.payload != expected.payload ||
+        carried.as_sent.parts != expected.parts || carried.as_sent.leg != expected.leg) {
+      fault_ = fmt::format("rank {} expects another message than rank {} sends in chunk {}", rank,
+                           expected.peer, chunk);
     }
-    if (!results_.insert({rank, chunk}).second) {
-      fault_ = fmt::format("rank {} gets chunk {} twice", rank, chunk);
+    held.insert(carried.ranks.begin(), carried.ranks.end());
+  }
+
+  void send(int rank, const Step& step, const Message& message, const std::multiset<int>& held) {
+    if (step.action == Action::keep || message.payload != payload_of(step.action)) {
+      fault_ = fmt::format("rank {} sends chunk {} as what it is not", rank, step.chunk);
+    } else if (held.size() != static_cast<std::size_t>(message.parts)) {
+      fault_ = fmt::format("rank {} says {} parts of chunk {} and holds {}", rank, message.parts,
+                           step.chunk, held.size());
+    }
+    in_flight_[{rank, message.peer}].push_back({step.chunk, message, held});
+  }
+
+  void keep(int rank, const Step& step, const std::multiset<int>& held) {
+    if ((step.action == Action::keep) != (goal_ == Goal::reduce_scatter)) {
+      fault_ = fmt::format("rank {} ends chunk {} as another operation does", rank, step.chunk);
+    }
+    if (goal_ == Goal::reduce_scatter && step.chunk != rank) {
+      fault_ = fmt::format("rank {} keeps chunk {}, which is not its own", rank, step.chunk);
+    }
+    if (held != all_) {
+      fault_ = fmt::format("rank {} finishes chunk {} without every part exactly once", rank,
+                           step.chunk);
+    }
+    if (!results_.insert({rank, step.chunk}).second) {
+      fault_ = fmt::format("rank {} gets chunk {} twice", rank, step.chunk);
     }
   }
 
   std::string missing_results() const {
     for (const Schedule& schedule : by_rank_) {
       for (int chunk = 0; chunk < schedule.chunks; ++chunk) {
-        if (!results_.contains({schedule.rank, chunk})) {
+        const bool wanted = goal_ == Goal::allreduce || chunk == schedule.rank;
+        if (wanted && !results_.contains({schedule.rank, chunk})) {
           return fmt::format("rank {} never gets chunk {}", schedule.rank, chunk);
         }
       }
@@ -132,14 +178,90 @@ class Play {
   }
 
   std::span<const Schedule> by_rank_;
+  Goal goal_;
   std::vector<std::size_t> at_;
+  std::multiset<int> all_;
   std::map<std::pair<int, int>, std::deque<Carried>> in_flight_;
   std::set<std::pair<int, int>> results_;
   std::string fault_;
 };
 
+/// Counts messages only, with one rank that stops after each of its steps.
+class Flood {
+ public:
+  Flood(std::span<const Schedule> by_rank, std::size_t slow)
+      : by_rank_(by_rank),
+        slow_(slow),
+        at_(by_rank.size(), 0),
+        under_way_(by_rank.size() * by_rank.size(), 0) {}
+
+  int most() {
+    int most = 0;
+    do {
+      run_others();
+      most = std::max(most, waiting_for_slow());
+    } while (advance(slow_));
+    return most;
+  }
+
+ private:
+  void run_others() {
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (std::size_t rank = 0; rank < by_rank_.size(); ++rank) {
+        while (rank != slow_ && advance(rank)) moved = true;
+      }
+    }
+  }
+
+  bool advance(std::size_t rank) {
+    if (at_[rank] == by_rank_[rank].steps.size()) return false;
+    const Step& step = by_rank_[rank].steps[at_[rank]];
+    const auto wanted = wanted_by(step);
+    const auto is_there = [&](const auto& entry) {
+      return queue(entry.first, rank) >= entry.second;
+    };
+    if (!std::ranges::all_of(wanted, is_there)) return false;
+    for (const auto& [peer, count] : wanted) queue(peer, rank) -= count;
+    for (const Message& message : step.send) {
+      ++queue(static_cast<int>(rank), static_cast<std::size_t>(message.peer));
+    }
+    ++at_[rank];
+    return true;
+  }
+
+  int waiting_for_slow() {
+    std::size_t sum = 0;
+    for (int peer = 0; peer < static_cast<int>(by_rank_.size()); ++peer) sum += queue(peer, slow_);
+    return static_cast<int>(sum);
+  }
+
+  std::size_t& queue(int from, std::size_t to) {
+    return under_way_[static_cast<std::size_t>(from) * by_rank_.size() + to];
+  }
+
+  std::span<const Schedule> by_rank_;
+  std::size_t slow_;
+  std::vector<std::size_t> at_;
+  std::vector<std::size_t> under_way_;  // from each rank to each
+};
+
 }  // namespace
 
-std::string disprove_allreduce(std::span<const Schedule> by_rank) { return Play(by_rank).run(); }
+std::string disprove_allreduce(std::span<const Schedule> by_rank) {
+  return Play(by_rank, Goal::allreduce).run();
+}
+
+std::string disprove_reduce_scatter(std::span<const Schedule> by_rank) {
+  return Play(by_rank, Goal::reduce_scatter).run();
+}
+
+int most_messages_waiting(std::span<const Schedule> by_rank) {
+  int most = 0;
+  for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
+    most = std::max(most, Flood(by_rank, rank).most());
+  }
+  return most;
+}
 
 }  // namespace cpdcomm::schedule

@@ -40,6 +40,8 @@ struct Step {
   /// place of this rank's own part in all that is said above.
   std::vector<Message> inside = {};
   int own_inside_after = 0;
+
+  friend bool operator==(const Step&, const Step&) = default;
 };
 
 /// An algorithm as one rank sees it. Steps run in order; messages between a pair of ranks are sent
@@ -69,13 +71,17 @@ Schedule exchange(int rank, int ranks);
 using Hosts = std::vector<int>;
 /// One of the all-reduces above.
 using Flat = Schedule (*)(int rank, int ranks);
-/// All-reduce. Each host's ranks sum among themselves, each for a share of the vector, and the
-/// shares' holders sum across hosts by another algorithm; the results come back the same way.
+/// All-reduce. The vector has a slot for each place on the smallest host, and a slot is cut into
+/// the chunks of `across`: chunk slot * chunks_across + c. A slot's holder on a host is the rank at
+/// that place; it gets the parts of its host, sums the slot across hosts as if hosts were ranks,
+/// and sends the results to its host. Hosts may differ in size, and lie anyhow among the ranks.
+/// @throws Error invalid_argument for hosts that are not numbered so, and for an `across` that uses
+///         a part more than once (exchange)
 Schedule hierarchical(int rank, const Hosts& hosts, Flat across);
 
-/// The first half of `direct`: chunk c stays at rank c.
+/// Reduce-scatter, the first half of `direct`: chunk c stays at rank c.
 Schedule direct_reduce_scatter(int rank, int ranks);
-/// The first half of `ring`, turned so that chunk c stays at rank c.
+/// Reduce-scatter, the first half of `ring`, turned so that chunk c stays at rank c.
 Schedule ring_reduce_scatter(int rank, int ranks);
 
 /// One chunk from `root` to everybody along a binomial tree.

@@ -1,9 +1,25 @@
 #include "collective/chunks.hpp"
 
 #include "collective/layout.hpp"
+#include "collective/schedules.hpp"
 #include "reduction/float_reduction.hpp"
 
 namespace cpdcomm::testing {
+namespace {
+
+schedule::Schedule schedule_of(const SumRules& rules, int rank, int ranks) {
+  collective::Schedules schedules(rank, schedule::Hosts(static_cast<std::size_t>(ranks)));
+  return schedules.allreduce(rules.algorithm, Algorithm::automatic);
+}
+
+}  // namespace
+
+std::vector<schedule::Schedule> schedules_of(const SumRules& rules, int ranks) {
+  std::vector<schedule::Schedule> schedules;
+  if (rules.algorithm == Algorithm::direct || rules.algorithm == Algorithm::ring) return schedules;
+  for (int rank = 0; rank < ranks; ++rank) schedules.push_back(schedule_of(rules, rank, ranks));
+  return schedules;
+}
 
 std::vector<std::vector<int>> chunks_of(const std::vector<std::size_t>& counts,
                                         const SumRules& rules, int ranks, int nodes) {
@@ -19,9 +35,10 @@ std::vector<std::vector<int>> chunks_of(const std::vector<std::size_t>& counts,
   }
   const auto reduction = reduction::make_float_reduction(
       rules.accumulate, tensors, rules.algorithm == Algorithm::direct, 1.0f);
-  const auto layout = collective::Layout::balanced(*reduction, ranks, ranks, 1 << 14);
+  const int count = schedule_of(rules, 0, ranks).chunks;
+  const auto layout = collective::Layout::balanced(*reduction, ranks, count, 1 << 14);
   std::vector<reduction::Range> ranges;
-  for (int chunk = 0; chunk < ranks; ++chunk) {
+  for (int chunk = 0; chunk < count; ++chunk) {
     for (std::size_t segment = 0; segment < layout.segments(); ++segment) {
       layout.slice(static_cast<std::size_t>(chunk), segment, ranges);
       for (const auto& range : ranges) {

@@ -44,7 +44,8 @@ class Emulation : public ::testing::TestWithParam<Case> {
     const std::size_t count = by_rank[0][0].size();
     const auto nodes = static_cast<int>(by_rank[0].size());
     const std::vector<int> owners = chunks_of({count}, rules, ranks.size(), nodes)[0];
-    const ReferenceSum reference(by_rank, rules);
+    const ReferenceSum reference(by_rank, rules,
+                                 schedules_of(rules, static_cast<int>(by_rank.size())));
     std::vector<float> wanted;
     for (std::size_t i = 0; i < count; ++i) wanted.push_back(reference.at(i, owners[i]));
     for (const auto& got : allreduce_parts(ranks, by_rank, rules.options())) {

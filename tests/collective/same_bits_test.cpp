@@ -53,7 +53,8 @@ class SameBits : public ::testing::TestWithParam<Case> {
     if (got.empty()) return;
     const auto ranks = static_cast<int>(by_rank.size());
     const std::vector<int> owners = chunks_of({got.size()}, rules, ranks, 1)[0];
-    const ReferenceSum reference(by_rank, rules);
+    const ReferenceSum reference(by_rank, rules,
+                                 schedules_of(rules, static_cast<int>(by_rank.size())));
     const std::size_t step = got.size() / 1000 + 1;
     for (std::size_t i = 0; i < got.size(); i += step) {
       ASSERT_EQ(bits(got[i]), bits(reference.at(i, owners[i]))) << "value " << i;

@@ -173,7 +173,8 @@ TEST(Values, OfOneRankAreStillCast) {
                          .algorithm = options.algorithm,
                          .aps = options.scaling.kind == Scaling::Kind::aps};
     const std::vector<Parts> by_rank{{values}};
-    const ReferenceSum reference(by_rank, rules);
+    const ReferenceSum reference(by_rank, rules,
+                                 schedules_of(rules, static_cast<int>(by_rank.size())));
     ranks[0].allreduce(values, options);
     for (std::size_t i = 0; i < values.size(); ++i) {
       ASSERT_EQ(bits(values[i]), bits(reference.at(i, 0))) << i;
@@ -215,7 +216,8 @@ TEST_P(HalfTensors, EnterExactlyAndAreRoundedOnce) {
                          .algorithm = options.algorithm,
                          .aps = options.scaling.kind == Scaling::Kind::aps};
     const std::vector<int> owners = chunks_of({1500}, rules, 3, 1)[0];
-    const ReferenceSum reference(by_rank, rules);
+    const ReferenceSum reference(by_rank, rules,
+                                 schedules_of(rules, static_cast<int>(by_rank.size())));
     Values wanted;
     for (std::size_t i = 0; i < 1500; ++i) {
       wanted.push_back(reference_cast(reference.at(i, owners[i]), format()));

@@ -18,8 +18,12 @@ AllreduceOptions SumRules::options() const {
   return options;
 }
 
-ReferenceSum::ReferenceSum(const std::vector<Parts>& by_rank, const SumRules& rules)
-    : by_rank_(by_rank), rules_(rules), scaled_(rules.aps && !rules.wire.is_fp32()) {
+ReferenceSum::ReferenceSum(const std::vector<Parts>& by_rank, const SumRules& rules,
+                           std::vector<schedule::Schedule> schedules)
+    : by_rank_(by_rank),
+      rules_(rules),
+      scaled_(rules.aps && !rules.wire.is_fp32()),
+      schedules_(std::move(schedules)) {
   const std::size_t count = by_rank[0][0].size();
   group_ = rules.group == 0 ? std::max<std::size_t>(count, 1) : rules.group;
   for (std::size_t first = 0; first < count; first += group_) {
@@ -79,8 +83,7 @@ ReferenceSum::Partial ReferenceSum::inside(const Parts& parts, std::size_t i, in
 }
 
 void ReferenceSum::enter(Partial& to, const Parts& parts, std::size_t i, int shift) const {
-  const bool by_hops = rules_.algorithm == Algorithm::ring;
-  const bool stays_wide = by_hops && rules_.accumulate == Accumulate::wide;
+  const bool stays_wide = by_hops() && rules_.accumulate == Accumulate::wide;
   if (parts.size() == 1) {
     add(to, stays_wide ? reference_cast(parts[0][i], Format(), shift) : cast(parts[0][i], shift));
     return;
@@ -90,22 +93,61 @@ void ReferenceSum::enter(Partial& to, const Parts& parts, std::size_t i, int shi
   join(to, part);
 }
 
-float ReferenceSum::at(std::size_t i, int owner) const {
+/// Of direct, and with the rank that begins of a ring.
+ReferenceSum::Partial ReferenceSum::in_order(std::size_t i, int shift, std::size_t begin) const {
+  Partial total;
+  for (std::size_t k = 0; k < by_rank_.size(); ++k) {
+    if (by_hops() && k > 0) total.sum = cast(total.sum);  // it has travelled
+    enter(total, by_rank_[(begin + k) % by_rank_.size()], i, shift);
+  }
+  return total;
+}
+
+/// What a rank has after a step.
+ReferenceSum::Partial ReferenceSum::sum_at(const schedule::Step& step, std::size_t rank,
+                                           std::size_t i, int shift) const {
+  Partial total;
+  for (std::size_t k = 0; k <= step.receive.size(); ++k) {
+    if (k == static_cast<std::size_t>(step.own_after)) enter(total, by_rank_[rank], i, shift);
+    if (k == step.receive.size()) break;
+    const auto peer = static_cast<std::size_t>(step.receive[k].peer);
+    Partial received;
+    for (const schedule::Step& sent : schedules_[peer].steps) {
+      if (sent.chunk != step.chunk || sent.action != schedule::Action::join) continue;
+      received = sum_at(sent, peer, i, shift);
+    }
+    received.sum = cast(received.sum);  // it has travelled
+    if (k == 0 && step.own_after != 0) {
+      total = received;
+    } else {
+      join(total, received);
+    }
+  }
+  return total;
+}
+
+ReferenceSum::Partial ReferenceSum::as_scheduled(std::size_t i, int shift, int chunk) const {
+  for (std::size_t rank = 0; rank < schedules_.size(); ++rank) {
+    for (const schedule::Step& step : schedules_[rank].steps) {
+      const bool last = step.action == schedule::Action::finish && step.chunk == chunk;
+      if (last) return sum_at(step, rank, i, shift);
+    }
+  }
+  ADD_FAILURE() << "nobody finishes chunk " << chunk;
+  return {};
+}
+
+float ReferenceSum::at(std::size_t i, int chunk) const {
   const float largest = largest_[i / group_];
   if (scaled_ && std::isnan(largest)) return value_of(0x7fc00000u);
-  const std::size_t ranks = by_rank_.size();
-  const std::size_t world = ranks * by_rank_[0].size();
+  const std::size_t world = by_rank_.size() * by_rank_[0].size();
   int shift = 0;
   if (scaled_ && largest != 0)
     shift = top_exponent(rules_.wire) - reference_exponent(largest, world);
 
-  const bool by_hops = rules_.algorithm == Algorithm::ring;
-  Partial total;
-  for (std::size_t k = 0; k < ranks; ++k) {
-    const std::size_t rank = by_hops ? (static_cast<std::size_t>(owner) + k) % ranks : k;
-    if (by_hops && k > 0) total.sum = cast(total.sum);  // it has travelled
-    enter(total, by_rank_[rank], i, shift);
-  }
+  const std::size_t begin = by_hops() ? static_cast<std::size_t>(chunk) : 0;
+  const Partial total =
+      schedules_.empty() ? in_order(i, shift, begin) : as_scheduled(i, shift, chunk);
   float result = reference_cast(cast(total.sum), Format(), -shift);
   if (rules_.op == ReduceOp::average) result /= static_cast<float>(world);
   return std::isnan(result) ? value_of(0x7fc00000u) : result;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cpdcomm/options.hpp"
+#include "schedule/schedule.hpp"
 
 // What an all-reduce must give, one value at a time, from the specification alone.
 namespace cpdcomm::testing {
@@ -25,12 +26,14 @@ using Parts = std::vector<std::vector<float>>;
 
 class ReferenceSum {
  public:
-  /// @param by_rank  must outlive this object
-  ReferenceSum(const std::vector<Parts>& by_rank, const SumRules& rules);
+  /// @param by_rank    must outlive this object
+  /// @param schedules  who sums what, by rank: of other algorithms than direct and ring
+  ReferenceSum(const std::vector<Parts>& by_rank, const SumRules& rules,
+               std::vector<schedule::Schedule> schedules = {});
 
   /// The result of value i.
-  /// @param owner  the rank at which a ring starts to sum it
-  float at(std::size_t i, int owner) const;
+  /// @param chunk  of a ring: the rank at which its sum starts
+  float at(std::size_t i, int chunk) const;
 
  private:
   struct Partial {
@@ -44,12 +47,17 @@ class ReferenceSum {
   void join(Partial& to, Partial later) const;
   void enter(Partial& to, const Parts& parts, std::size_t i, int shift) const;
   Partial inside(const Parts& parts, std::size_t i, int shift) const;
+  bool by_hops() const { return rules_.algorithm != Algorithm::direct; }
+  Partial in_order(std::size_t i, int shift, std::size_t begin) const;
+  Partial as_scheduled(std::size_t i, int shift, int chunk) const;
+  Partial sum_at(const schedule::Step& step, std::size_t rank, std::size_t i, int shift) const;
 
   const std::vector<Parts>& by_rank_;
   SumRules rules_;
   bool scaled_;
   std::size_t group_;
   std::vector<float> largest_;  // by group; NaN where a part is not finite
+  std::vector<schedule::Schedule> schedules_;
 };
 
 }  // namespace cpdcomm::testing
