@@ -1,15 +1,12 @@
 #pragma once
 
-#include "reduction/float_reduction.hpp"
+#include "reduction/summation.hpp"
 
 namespace cpdcomm::reduction {
 
 /// Partial sums in the wire format: res = Q(res + g) after every addition (CPD's normal sum).
-class Rounded final : public FloatReduction {
+class Rounded final : public Summation {
  public:
-  using FloatReduction::FloatReduction;
-
- protected:
   void add(PartialSum& to, const float* part, std::size_t count, const Cast& cast) const override;
   void join(PartialSum& to, const PartialSum& later, std::size_t count,
             const Cast& cast) const override;

@@ -187,7 +187,7 @@ void Prediction::predict_tile(const Sum& order, const Tile& tile, float* out) {
   sum_up(order, tile, total);
   cast(total.sum, tile.count);
   const float divisor = case_.op == ReduceOp::average ? static_cast<float>(case_.ranks) : 1.0f;
-  codec::plain::finish(total.sum.data(), tile.count, tile.shift, divisor);
+  codec::plain::finish(total.sum.data(), tile.count, tile.shift, divisor, total.sum.data());
   const Format type = case_.type == DataType::fp32   ? Format()
                       : case_.type == DataType::fp16 ? Format::floating(5, 10)
                                                      : Format::floating(8, 7);

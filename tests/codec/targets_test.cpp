@@ -274,10 +274,17 @@ TEST_P(Targets, AddScaleAndFinishAlike) {
     codec::scale(values.data(), count, shift, got.data());
     codec::plain::scale(values.data(), count, shift, wanted.data());
     EXPECT_TRUE(same_bits(with_one_nan(got), with_one_nan(wanted))) << shift;
-    got = wanted = values;
-    EXPECT_EQ(codec::finish(got.data(), count, -shift, divisor),
-              codec::plain::finish(wanted.data(), count, -shift, divisor));
+    EXPECT_EQ(codec::finish(values.data(), count, -shift, divisor, got.data()),
+              codec::plain::finish(values.data(), count, -shift, divisor, wanted.data()));
     EXPECT_TRUE(same_bits(got, wanted)) << shift << " " << divisor;
+    got = wanted = more;
+    EXPECT_EQ(codec::finish(got.data(), count, -shift, divisor, got.data()),
+              codec::plain::finish(wanted.data(), count, -shift, divisor, wanted.data()));
+    EXPECT_TRUE(same_bits(got, wanted)) << shift << " " << divisor;
+    got = wanted = values;
+    codec::cast_error(values.data(), more.data(), count, shift, got.data());
+    codec::plain::cast_error(values.data(), more.data(), count, shift, wanted.data());
+    EXPECT_TRUE(same_bits(got, wanted)) << shift;
   }
 }
 

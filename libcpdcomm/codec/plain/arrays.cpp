@@ -29,13 +29,22 @@ void scale(const float* in, std::size_t count, int shift, float* out) {
   }
 }
 
-bool finish(float* values, std::size_t count, int shift, float divisor) {
-  if (shift != 0) scale(values, count, -shift, values);
+bool finish(const float* in, std::size_t count, int shift, float divisor, float* out) {
+  scale(in, count, -shift, out);
   for (std::size_t i = 0; i < count; ++i) {
-    const float value = values[i] / divisor;
-    values[i] = std::isnan(value) ? numerics::float_of(numerics::kQuietNan) : value;
+    const float value = out[i] / divisor;
+    out[i] = std::isnan(value) ? numerics::float_of(numerics::kQuietNan) : value;
   }
-  return largest_bits(values, count) >= numerics::kInfinity;
+  return largest_bits(out, count) >= numerics::kInfinity;
+}
+
+void cast_error(const float* values, const float* cast, std::size_t count, int shift,
+                float* error) {
+  const double factor = std::ldexp(1.0, -shift);
+  for (std::size_t i = 0; i < count; ++i) {
+    const float lost = values[i] - static_cast<float>(static_cast<double>(cast[i]) * factor);
+    if (std::isfinite(lost)) error[i] = lost;
+  }
 }
 
 void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out) {

@@ -24,8 +24,12 @@ void add(float* sum, const float* part, std::size_t count) { plain::add(sum, par
 void scale(const float* in, std::size_t count, int shift, float* out) {
   plain::scale(in, count, shift, out);
 }
-bool finish(float* values, std::size_t count, int shift, float divisor) {
-  return plain::finish(values, count, shift, divisor);
+bool finish(const float* in, std::size_t count, int shift, float divisor, float* out) {
+  return plain::finish(in, count, shift, divisor, out);
+}
+void cast_error(const float* values, const float* cast, std::size_t count, int shift,
+                float* error) {
+  plain::cast_error(values, cast, count, shift, error);
 }
 void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out) {
   plain::random_words(stream, count, out);
@@ -63,26 +67,62 @@ void scale(const float* in, std::size_t count, int shift, float* out) {
   plain::scale(in + i, count - i, shift, out + i);
 }
 
-bool finish(float* values, std::size_t count, int shift, float divisor) {
+/// Whether to divide is to multiply by a reciprocal that is a normal number: the same bits.
+HWY_INLINE bool has_exact_reciprocal(float divisor) {
+  const bool is_power = (numerics::bits_of(divisor) & 0x007fffffu) == 0;
+  return is_power && 0x1p-126f <= divisor && divisor <= 0x1p126f;
+}
+
+/// Whole vectors of `finish`; returns how many values they hold.
+template <typename Divide>
+HWY_INLINE std::size_t finish_vectors(const float* in, std::size_t count, int shift,
+                                      const Divide& divide, float* out, VU& largest) {
+  const F d;
+  const VF factor = hn::Set(d, numerics::power_of_two(-shift));
+  const VF nan = float_of(set(numerics::kQuietNan));
+  std::size_t i = 0;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    const VF value = divide(hn::Mul(hn::LoadU(d, in + i), factor));
+    const VU magnitude = magnitude_of(bits_of(value));
+    largest = hn::Max(largest, magnitude);
+    const auto is_nan =
+        hn::Gt(hn::BitCast(I(), magnitude), set_int(static_cast<int>(numerics::kInfinity)));
+    hn::StoreU(hn::IfThenElse(hn::RebindMask(d, is_nan), nan, value), d, out + i);
+  }
+  return i;
+}
+
+bool finish(const float* in, std::size_t count, int shift, float divisor, float* out) {
   const F d;
   std::size_t i = 0;
   VU largest = hn::Zero(U());
-  if (is_factor(-shift)) {
-    const VF factor = hn::Set(d, numerics::power_of_two(-shift));
+  if (is_factor(-shift) && has_exact_reciprocal(divisor)) {
+    const VF by = hn::Set(d, 1.0f / divisor);
+    const auto divide = [&](VF value) HWY_ATTR { return hn::Mul(value, by); };
+    i = finish_vectors(in, count, shift, divide, out, largest);
+  } else if (is_factor(-shift)) {
     const VF by = hn::Set(d, divisor);
-    const VU nan = set(numerics::kQuietNan);
+    const auto divide = [&](VF value) HWY_ATTR { return hn::Div(value, by); };
+    i = finish_vectors(in, count, shift, divide, out, largest);
+  }
+  const bool rest = plain::finish(in + i, count - i, shift, divisor, out + i);
+  return rest || largest_lane(largest) >= numerics::kInfinity;
+}
+
+void cast_error(const float* values, const float* cast, std::size_t count, int shift,
+                float* error) {
+  std::size_t i = 0;
+  if (is_factor(-shift)) {
+    const F d;
+    const VF factor = hn::Set(d, numerics::power_of_two(-shift));
     for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
-      VF value = hn::Mul(hn::LoadU(d, values + i), factor);
-      if (divisor != 1.0f) value = hn::Div(value, by);
-      const VU magnitude = magnitude_of(bits_of(value));
-      largest = hn::Max(largest, magnitude);
-      const auto is_nan =
-          hn::Gt(hn::BitCast(I(), magnitude), set_int(static_cast<int>(numerics::kInfinity)));
-      hn::StoreU(hn::IfThenElse(hn::RebindMask(d, is_nan), float_of(nan), value), d, values + i);
+      const VF back = hn::Mul(hn::LoadU(d, cast + i), factor);
+      const VF lost = hn::Sub(hn::LoadU(d, values + i), back);
+      const auto special = hn::RebindMask(d, is_special(magnitude_of(bits_of(lost))));
+      hn::StoreU(hn::IfThenElse(special, hn::LoadU(d, error + i), lost), d, error + i);
     }
   }
-  const bool rest = plain::finish(values + i, count - i, shift, divisor);
-  return rest || largest_lane(largest) >= numerics::kInfinity;
+  plain::cast_error(values + i, cast + i, count - i, shift, error + i);
 }
 
 void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out) {
@@ -106,6 +146,7 @@ HWY_EXPORT(largest_bits);
 HWY_EXPORT(add);
 HWY_EXPORT(scale);
 HWY_EXPORT(finish);
+HWY_EXPORT(cast_error);
 HWY_EXPORT(random_words);
 }  // namespace simd
 
@@ -121,9 +162,14 @@ void scale(const float* in, std::size_t count, int shift, float* out) {
   using namespace simd;
   HWY_DYNAMIC_DISPATCH(scale)(in, count, shift, out);
 }
-bool finish(float* values, std::size_t count, int shift, float divisor) {
+bool finish(const float* in, std::size_t count, int shift, float divisor, float* out) {
   using namespace simd;
-  return HWY_DYNAMIC_DISPATCH(finish)(values, count, shift, divisor);
+  return HWY_DYNAMIC_DISPATCH(finish)(in, count, shift, divisor, out);
+}
+void cast_error(const float* values, const float* cast, std::size_t count, int shift,
+                float* error) {
+  using namespace simd;
+  HWY_DYNAMIC_DISPATCH(cast_error)(values, cast, count, shift, error);
 }
 void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out) {
   using namespace simd;
