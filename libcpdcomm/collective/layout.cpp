@@ -1,6 +1,7 @@
 #include "collective/layout.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace cpdcomm::collective {
 namespace {
@@ -17,11 +18,13 @@ std::size_t most_bytes(const reduction::Reduction& reduction, std::size_t tensor
 
 }  // namespace
 
-Layout::Layout(const reduction::Reduction& reduction, int parts, std::size_t segment_bytes)
+Layout::Layout(const reduction::Reduction& reduction, int parts, std::size_t segment_bytes,
+               std::span<const std::size_t> multiples)
     : segment_bytes_(segment_bytes) {
   lines_.reserve(reduction.tensors());
   for (std::size_t tensor = 0; tensor < reduction.tensors(); ++tensor) {
-    const std::size_t alignment = reduction.alignment(tensor);
+    const std::size_t multiple = multiples.empty() ? 1 : multiples[tensor];
+    const std::size_t alignment = std::lcm(reduction.alignment(tensor), multiple);
     const std::size_t count = reduction.count(tensor);
     lines_.push_back({bytes_, count, alignment, most_bytes(reduction, tensor, alignment, parts)});
     bytes_ += most_bytes(reduction, tensor, count, parts);
@@ -29,8 +32,8 @@ Layout::Layout(const reduction::Reduction& reduction, int parts, std::size_t seg
 }
 
 Layout Layout::balanced(const reduction::Reduction& reduction, int parts, int chunks,
-                        std::size_t segment_bytes) {
-  Layout layout(reduction, parts, segment_bytes);
+                        std::size_t segment_bytes, std::span<const std::size_t> multiples) {
+  Layout layout(reduction, parts, segment_bytes, multiples);
   const auto count = static_cast<std::size_t>(chunks);
   const auto begin = [&](std::size_t chunk) {
     // In this order the product cannot overflow.
@@ -43,7 +46,7 @@ Layout Layout::balanced(const reduction::Reduction& reduction, int parts, int ch
 }
 
 Layout Layout::by_tensor(const reduction::Reduction& reduction, std::size_t segment_bytes) {
-  Layout layout(reduction, 1, segment_bytes);
+  Layout layout(reduction, 1, segment_bytes, {});
   for (std::size_t tensor = 0; tensor < layout.lines_.size(); ++tensor) {
     const bool last = tensor + 1 == layout.lines_.size();
     layout.add_chunk(layout.lines_[tensor].begin,

@@ -2,6 +2,7 @@
 
 #include <compare>
 #include <cstddef>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -17,9 +18,10 @@ namespace cpdcomm::collective {
 class Layout final : public Slices {
  public:
   /// Chunks of equal bytes.
-  /// @param parts  the most parts that a message of the call carries
+  /// @param parts      the most parts that a message of the call carries
+  /// @param multiples  of so many values are cuts of each tensor, besides its alignment; empty: any
   static Layout balanced(const reduction::Reduction& reduction, int parts, int chunks,
-                         std::size_t segment_bytes);
+                         std::size_t segment_bytes, std::span<const std::size_t> multiples = {});
   /// Chunk c is tensor c.
   static Layout by_tensor(const reduction::Reduction& reduction, std::size_t segment_bytes);
 
@@ -42,7 +44,8 @@ class Layout final : public Slices {
     std::size_t aligned_bytes;  // of `alignment` values
   };
 
-  Layout(const reduction::Reduction& reduction, int parts, std::size_t segment_bytes);
+  Layout(const reduction::Reduction& reduction, int parts, std::size_t segment_bytes,
+         std::span<const std::size_t> multiples);
   Cut cut(std::size_t byte) const;
   Cut next(Cut at) const;
   void add_chunk(std::size_t first_byte, std::size_t end_byte);
