@@ -29,15 +29,24 @@ class Exact {
   int bits(std::uint32_t parts) const;
   /// Bytes of `count` values in a sum of `parts`.
   std::size_t size(std::size_t count, std::uint32_t parts) const;
+  /// Values that share a scale.
+  std::size_t block() const { return layout_.block; }
   /// Scale words of `count` values.
   std::size_t blocks(std::size_t count) const { return layout_.blocks(count); }
 
+  /// The word of a block, from the FP32 bits of its largest magnitude.
+  std::uint32_t word(std::uint32_t largest_bits) const;
   /// A rank's own words.
   void scales(const float* in, std::size_t count, std::uint32_t* words) const;
+  /// Whether a word says that the block is NaN.
+  bool is_nan(std::uint32_t word) const;
 
-  /// Packs `count` values as a sum of one part, nearest-even or with the words of a stream. Blocks
-  /// whose word says NaN become zeros.
+  /// The integers of `count` values, nearest-even or with the words of a stream; 0 in blocks whose
+  /// word says NaN.
   /// @param words  the MAX of all ranks' words
+  void integers(const float* in, std::size_t count, const std::uint32_t* words,
+                const std::optional<RandomStream>& stochastic, std::int32_t* out) const;
+  /// Packs them, as a sum of one part.
   void encode(const float* in, std::size_t count, const std::uint32_t* words,
               const std::optional<RandomStream>& stochastic, std::byte* out) const;
 
@@ -54,11 +63,20 @@ class Exact {
   void narrow(const std::int32_t* sums, std::uint32_t parts, std::size_t count,
               std::byte* out) const;
 
-  /// FP32 values of a sum, each rounded once, at most the largest finite value.
+  /// FP32 values of sums times 2^up, each rounded once, at most the largest finite value.
+  /// @param up  from -500 to 500
+  void values(const std::int32_t* sums, std::size_t count, const std::uint32_t* words, int up,
+              float* out) const;
+  /// Of a packed sum.
   void decode(const std::byte* in, std::uint32_t parts, std::size_t count,
               const std::uint32_t* words, float* out) const;
 
-  /// `result="wire"`: casts the sum of all parts to K bits on the scale times 2^ceil(log2 world).
+  /// `result="wire"`: casts sums of all parts to K bits on the scale times 2^result_growth(), in
+  /// their place.
+  void cast_result(std::int32_t* sums, std::size_t count,
+                   const std::optional<RandomStream>& stochastic) const;
+  int result_growth() const;
+  /// Of a packed sum, and packed.
   void encode_result(const std::byte* in, std::size_t count,
                      const std::optional<RandomStream>& stochastic, std::byte* out) const;
   /// And back, as decode.
@@ -66,10 +84,6 @@ class Exact {
                      float* out) const;
 
  private:
-  float step(std::uint32_t word) const;
-  std::int32_t integer(float x, float step, const std::optional<RandomStream>& stochastic,
-                       std::size_t i) const;
-  /// Decodes integers of `width` bits on the blocks' steps times 2^up.
   void decode_on(const std::byte* in, int width, int up, std::size_t count,
                  const std::uint32_t* words, float* out) const;
 

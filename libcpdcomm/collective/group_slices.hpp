@@ -21,8 +21,8 @@ class GroupSlices final : public Slices {
   /// @param values   cut at multiples of the groups; must outlive this
   /// @param grouped  per tensor of the values; none: it has no words
   /// @param chunks   of the values, and of the words: as many, or one for all
-  GroupSlices(const Slices& values, std::vector<std::optional<Grouped>> grouped,
-              std::size_t chunks, bool one_chunk)
+  GroupSlices(const Slices& values, std::vector<std::optional<Grouped>> grouped, std::size_t chunks,
+              bool one_chunk)
       : values_(values), grouped_(std::move(grouped)), chunks_(chunks), one_chunk_(one_chunk) {}
 
   std::size_t segments() const override { return values_.segments(); }

@@ -48,32 +48,140 @@ void check_input(const Tensor& tensor, std::size_t index) {
 }
 
 /// Whether a format's values would be scaled; a block has a scale of its own.
-bool is_scaled(Format wire, const AllreduceOptions& options) {
+bool takes_exponent(Format wire, const AllreduceOptions& options) {
   return options.scaling.kind != Scaling::Kind::none && wire.is_float() && !wire.is_fp32();
+}
+
+[[noreturn]] void refuse_wire(std::size_t index, Format wire, const std::string& why) {
+  invalid(fmt::format("tensor {} cannot travel as {}: {}", index, wire.to_string(), why));
+}
+
+void check_integer_sum(std::size_t index, Format wire, const AllreduceOptions& options) {
+  const bool exact = options.accumulate == Accumulate::exact;
+  const bool fits = exact ? wire.kind() == Format::Kind::bfp || wire.kind() == Format::Kind::integer
+                          : wire.kind() == Format::Kind::sign;
+  if (!fits) {
+    refuse_wire(index, wire,
+                fmt::format("accumulate '{}' is for {}", to_string(options.accumulate),
+                            exact ? "bfpK and intK" : "sign"));
+  }
+  if (options.scaling.group != 0 || options.scaling.kind == Scaling::Kind::delayed) {
+    refuse_wire(index, wire,
+                fmt::format("scaling '{}' is for float formats; with accumulate '{}' the blocks' "
+                            "scales are shared",
+                            to_string(options.scaling), to_string(options.accumulate)));
+  }
+  if (!exact && options.op != ReduceOp::sum) {
+    refuse_wire(index, wire,
+                "accumulate 'majority' is a vote: it goes with op 'sum', not with "
+                "'avg'");
+  }
+}
+
+void check_block_sum(std::size_t index, Format wire, const AllreduceOptions& options) {
+  const Scaling::Kind kind = options.scaling.kind;
+  if (kind == Scaling::Kind::aps || kind == Scaling::Kind::delayed) {
+    refuse_wire(
+        index, wire,
+        fmt::format("scaling '{}' is for float formats, and for bfpK and intK with accumulate "
+                    "'exact'; blocks have scales of their own, which 'automatic' leaves as they "
+                    "are",
+                    to_string(options.scaling)));
+  }
+  if (options.accumulate != Accumulate::wide) {
+    refuse_wire(index, wire,
+                fmt::format("accumulate '{}' is for float formats; blocks are summed with 'wide' "
+                            "or 'exact'",
+                            to_string(options.accumulate)));
+  }
 }
 
 /// Whether what is asked for has a meaning in the wire format of a tensor that is summed over it.
 void check_wire(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
   const Format wire = wire_of(tensor, options);
-  const auto refuse = [&](const std::string& why) {
-    invalid(fmt::format("tensor {} cannot travel as {}: {}", index, wire.to_string(), why));
-  };
-  if (!wire.is_float() && options.scaling.kind == Scaling::Kind::aps) {
-    refuse(
-        fmt::format("scaling '{}' is for float formats; blocks have scales of their own, which "
-                    "'automatic' leaves as they are",
-                    to_string(options.scaling)));
+  if (is_summed_in_integers(tensor, options)) {
+    check_integer_sum(index, wire, options);
+  } else if (!wire.is_float()) {
+    check_block_sum(index, wire, options);
   }
-  if (!wire.is_float() && options.accumulate != Accumulate::wide) {
-    refuse(fmt::format("accumulate '{}' is for float formats; blocks are summed with 'wide'",
-                       to_string(options.accumulate)));
-  }
-  if (wire.hides_non_finite() && !is_scaled(wire, options)) {
-    refuse("it has no code for Inf or NaN, which only scaling 'aps' would bring to every rank");
+  if (wire.hides_non_finite() && !takes_exponent(wire, options)) {
+    refuse_wire(index, wire,
+                "it has no code for Inf or NaN, which only scaling 'aps' would bring to every "
+                "rank");
   }
   const std::size_t block = encoded_size(wire, std::min(wire.block(), tensor.count));
   if (block > kLargestBody) {
-    refuse(fmt::format("a block takes {} bytes; a message has room for {}", block, kLargestBody));
+    refuse_wire(
+        index, wire,
+        fmt::format("a block takes {} bytes; a message has room for {}", block, kLargestBody));
+  }
+}
+
+void check_exponent(int exponent, const char* what, std::size_t index) {
+  constexpr int kMost = 126;
+  if (-kMost <= exponent && exponent <= kMost) return;
+  invalid(fmt::format("{} of tensor {} is {}; allowed is -{} to {}", what, index, exponent, kMost,
+                      kMost));
+}
+
+/// What is only for tensors of floats that are summed.
+void check_summed(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
+  check_exponent(tensor.input_exponent, "input_exponent", index);
+  check_exponent(tensor.output_exponent, "output_exponent", index);
+  if (tensor.residual != nullptr && options.accumulate == Accumulate::majority) {
+    invalid(fmt::format("tensor {} has a residual: a vote loses no magnitude that it could keep",
+                        index));
+  }
+  if (tensor.residual != nullptr && options.emulate_nodes > 1) {
+    invalid(
+        fmt::format("tensor {} has a residual and emulated nodes' parts; allowed is one of "
+                    "them",
+                    index));
+  }
+  if (options.scaling.kind == Scaling::Kind::delayed && is_scaled(tensor, options) &&
+      tensor.memory == nullptr) {
+    invalid(fmt::format("tensor {} has no memory of its exponent, which scaling 'delayed' needs",
+                        index));
+  }
+  if (!tensor.input_type || *tensor.input_type == tensor.type) return;
+  const bool widens = tensor.type == DataType::fp32 && is_small_float(*tensor.input_type);
+  if (!widens || (tensor.input == nullptr && tensor.nodes.empty())) {
+    invalid(
+        fmt::format("tensor {} of {} has an input of {}; allowed is fp16 or bf16 into another "
+                    "buffer of fp32",
+                    index, to_string(tensor.type), to_string(*tensor.input_type)));
+  }
+}
+
+void check_not_summed(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
+  if (tensor.residual == nullptr && tensor.input_exponent == 0 && tensor.output_exponent == 0 &&
+      tensor.input_type.value_or(tensor.type) == tensor.type) {
+    return;
+  }
+  invalid(
+      fmt::format("tensor {} is {} under '{}': residual, exponents and input_type are for sum "
+                  "and avg of fp32, bf16 and fp16",
+                  index, to_string(tensor.type), to_string(options.op)));
+}
+
+void check_algorithms(const AllreduceOptions& options) {
+  if (options.algorithm == Algorithm::native) {
+    invalid("algorithm 'native' cannot be asked for: 'automatic' takes it where it is faster");
+  }
+  if (options.across == Algorithm::native || options.across == Algorithm::hierarchical) {
+    invalid(
+        fmt::format("across is '{}'; allowed is automatic, direct, ring, tree and "
+                    "halving_doubling",
+                    to_string(options.across)));
+  }
+  if (options.algorithm == Algorithm::hierarchical && options.emulate_nodes > 1) {
+    throw Error(ErrorCode::unsupported,
+                "algorithm 'hierarchical' sums inside hosts what emulated nodes stand for: "
+                "emulate_nodes must be 1");
+  }
+  if (options.result == Result::wire && options.accumulate != Accumulate::exact) {
+    invalid(fmt::format("result 'wire' is for accumulate 'exact', not '{}'",
+                        to_string(options.accumulate)));
   }
 }
 
@@ -105,8 +213,10 @@ void check_tensor(const Tensor& tensor, std::size_t index, const AllreduceOption
   }
   if (is_summed_as_float(tensor, options)) {
     check_wire(tensor, index, options);
+    check_summed(tensor, index, options);
   } else {
     reduction::check_operator(options.op, tensor.type);
+    check_not_summed(tensor, index, options);
   }
   check_nodes(tensor, index, options);
   check_input(tensor, index);
@@ -128,12 +238,21 @@ bool is_summed_as_float(const Tensor& tensor, const AllreduceOptions& options) {
   return is_sum(options.op) && is_small_float(tensor.type);
 }
 
+bool is_integer_sum(Accumulate accumulate) {
+  return accumulate == Accumulate::exact || accumulate == Accumulate::majority;
+}
+
+bool is_summed_in_integers(const Tensor& tensor, const AllreduceOptions& options) {
+  return is_summed_as_float(tensor, options) && is_integer_sum(options.accumulate) &&
+         !(tensor.wire && tensor.wire->is_float());
+}
+
 Format wire_of(const Tensor& tensor, const AllreduceOptions& options) {
   return tensor.wire.value_or(options.wire);
 }
 
 bool is_scaled(const Tensor& tensor, const AllreduceOptions& options) {
-  return is_summed_as_float(tensor, options) && is_scaled(wire_of(tensor, options), options) &&
+  return is_summed_as_float(tensor, options) && takes_exponent(wire_of(tensor, options), options) &&
          tensor.count != 0;
 }
 
@@ -146,6 +265,7 @@ void check_request(std::span<const Tensor> tensors, const AllreduceOptions& opti
                         options.emulate_nodes));
   }
   check_rounding(options, parts);
+  check_algorithms(options);
   if (options.scaling.group % 8 != 0) {
     invalid(fmt::format("scaling 'aps:{}': the group is a multiple of 8", options.scaling.group));
   }
@@ -155,31 +275,61 @@ void check_request(std::span<const Tensor> tensors, const AllreduceOptions& opti
   for (std::size_t i = 0; i < tensors.size(); ++i) check_tensor(tensors[i], i, options);
 }
 
-Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options,
-             Algorithm algorithm) {
+namespace {
+
+void add_options(Hash& hash, const AllreduceOptions& options, const Plan& plan) {
+  hash.add(static_cast<std::uint64_t>(options.op));
+  hash.add(static_cast<std::uint64_t>(options.accumulate));
+  hash.add(static_cast<std::uint64_t>(plan.algorithm));
+  hash.add(static_cast<std::uint64_t>(plan.across));
+  hash.add(static_cast<std::uint64_t>(options.emulate_nodes));
+  hash.add(static_cast<std::uint64_t>(options.result));
+  hash.add(static_cast<std::uint64_t>(options.rounding));
+  if (options.rounding == Rounding::stochastic) {
+    hash.add(options.seed.value_or(0));
+    hash.add(options.step);
+  }
+}
+
+void add_format(Hash& hash, Format format) {
+  hash.add(static_cast<std::uint64_t>(format.kind()));
+  hash.add(static_cast<std::uint64_t>(format.exp_bits() * 32 + format.man_bits()));
+  hash.add(format.block());
+}
+
+void add_tensor(Hash& hash, const Tensor& tensor) {
+  hash.add(tensor.count);
+  hash.add(static_cast<std::uint64_t>(tensor.type));
+  hash.add(static_cast<std::uint64_t>(tensor.input_type.value_or(tensor.type)));
+  hash.add(tensor.residual != nullptr);
+  hash.add(static_cast<std::uint64_t>(tensor.input_exponent));
+  hash.add(static_cast<std::uint64_t>(tensor.output_exponent));
+  if (tensor.memory != nullptr && tensor.memory->known) {
+    hash.add(1 + static_cast<std::uint16_t>(tensor.memory->exponent));
+  }
+}
+
+}  // namespace
+
+Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options, const Plan& plan) {
   Call call;
   call.collective = Collective::allreduce;
   Hash formats;
   Hash rest;
-  rest.add(static_cast<std::uint64_t>(options.op));
-  rest.add(static_cast<std::uint64_t>(options.accumulate));
-  rest.add(static_cast<std::uint64_t>(algorithm));
-  rest.add(static_cast<std::uint64_t>(options.emulate_nodes));
-  rest.add(static_cast<std::uint64_t>(options.rounding));
-  if (options.rounding == Rounding::stochastic) {
-    rest.add(options.seed.value_or(0));
-    rest.add(options.step);
+  add_options(rest, options, plan);
+  if (plan.algorithm == Algorithm::hierarchical) {
+    formats.add(options.inner.has_value());
+    if (options.inner) add_format(formats, *options.inner);
   }
   rest.add(tensors.size());
   for (const Tensor& tensor : tensors) {
     const Format wire = wire_of(tensor, options);
     call.values += tensor.count;
-    formats.add(static_cast<std::uint64_t>(wire.kind()));
-    formats.add(static_cast<std::uint64_t>(wire.exp_bits() * 32 + wire.man_bits()));
-    formats.add(wire.block());
-    formats.add(is_scaled(tensor, options) ? 1 + options.scaling.group : 0);
-    rest.add(tensor.count);
-    rest.add(static_cast<std::uint64_t>(tensor.type));
+    add_format(formats, wire);
+    const Scaling scaling = options.scaling;
+    const bool delayed = scaling.kind == Scaling::Kind::delayed;
+    formats.add(is_scaled(tensor, options) ? 1 + scaling.group + (delayed ? 1 : 0) : 0);
+    add_tensor(rest, tensor);
   }
   call.format_hash = formats.value();
   call.options_hash = rest.value();

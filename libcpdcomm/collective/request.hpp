@@ -3,6 +3,7 @@
 #include <span>
 
 #include "collective/message.hpp"
+#include "collective/plan.hpp"
 #include "cpdcomm/communicator.hpp"
 
 namespace cpdcomm::collective {
@@ -13,10 +14,15 @@ bool is_small_float(DataType type);
 /// Whether a tensor is summed over a wire format; everything else travels as it is.
 bool is_summed_as_float(const Tensor& tensor, const AllreduceOptions& options);
 
+/// `exact` and `majority`: partial sums are integers.
+bool is_integer_sum(Accumulate accumulate);
+/// Whether a tensor is summed in integers: not where it is exempt, with a float format of its own.
+bool is_summed_in_integers(const Tensor& tensor, const AllreduceOptions& options);
+
 /// The wire format of one tensor of a call.
 Format wire_of(const Tensor& tensor, const AllreduceOptions& options);
 
-/// Whether a tensor gets scale exponents.
+/// Whether a tensor of floats gets scale exponents.
 bool is_scaled(const Tensor& tensor, const AllreduceOptions& options);
 
 /// Checks what this rank asks for, before anything is sent.
@@ -24,6 +30,6 @@ bool is_scaled(const Tensor& tensor, const AllreduceOptions& options);
 void check_request(std::span<const Tensor> tensors, const AllreduceOptions& options, int ranks);
 
 /// What the ranks must agree about.
-Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options, Algorithm algorithm);
+Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options, const Plan& plan);
 
 }  // namespace cpdcomm::collective

@@ -1,5 +1,6 @@
 #include "codec/exact.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <numeric>
 #include <vector>
 
+#include "codec/targets.hpp"
 #include "cpdcomm/error.hpp"
 #include "support/bits.hpp"
 #include "support/formats.hpp"
@@ -280,6 +282,120 @@ INSTANTIATE_TEST_SUITE_P(Widths, ExactSums,
                            return name;
                          });
 
+/// Any finite bits, many of them subnormal or with ties.
+std::vector<float> any_values(Random& random, std::size_t count) {
+  std::vector<float> values(count);
+  const std::uint32_t exponent = random.below(240);
+  for (float& x : values) {
+    std::uint32_t word = random();
+    if (random.below(3) == 0) word &= 0xfff00000u;
+    if (random.below(3) != 0) word = (word & 0x807fffffu) | (exponent + random.below(14)) << 23;
+    x = value_of(word);
+    if (!std::isfinite(x)) x = 0.0f;
+  }
+  return values;
+}
+
+/// Every instruction set gives the bits of the plain steps, on scales of other ranks too.
+class ExactTargets : public ::testing::TestWithParam<std::string> {
+ protected:
+  static constexpr std::uint32_t kWorld = 23;
+
+  void TearDown() override { codec::use_target(codec::targets().front()); }
+
+  /// What `work` gives with this target must be what it gives with the plain one.
+  template <typename F>
+  void expect_alike(F&& work) {
+    codec::use_target(GetParam());
+    const auto got = work();
+    codec::use_target("plain");
+    ASSERT_EQ(got, work());
+  }
+
+  /// A rank's own words, some of them raised by other ranks, or NaN.
+  static Words shared_words(const Exact& exact, const std::vector<float>& values, Random& random) {
+    Words words(exact.blocks(values.size()));
+    exact.scales(values.data(), values.size(), words.data());
+    for (std::uint32_t& word : words) {
+      const float raised = std::ldexp(1.5f, static_cast<int>(random.below(200)) - 100);
+      if (random.below(2) == 0) word = std::max(word, exact.word(bits(raised)));
+      if (random.below(16) == 0) word = exact.word(bits(HUGE_VALF));
+    }
+    return words;
+  }
+
+  template <typename F>
+  void for_cases(F&& check) {
+    Random random(5);
+    for (const char* name :
+         {"bfp2:8", "bfp3:24", "bfp4", "bfp8", "bfp9:40", "bfp12:4096", "bfp16", "bfp24:512",
+          "int2", "int3:2000", "int4:64", "int8", "int11:24", "int16:128", "int24"}) {
+      for (const std::size_t count : {0u, 1u, 63u, 64u, 256u, 1000u, 1536u, 5003u}) {
+        SCOPED_TRACE(::testing::Message() << count << " values of " << name);
+        const Exact exact(Format::parse(name), kWorld);
+        const std::vector<float> values = any_values(random, count);
+        const Words words = shared_words(exact, values, random);
+        for (const bool stochastic : {false, true}) {
+          std::optional<RandomStream> draws;
+          if (stochastic) draws = RandomStream{1, 2, 3, 4, 5, random()};
+          check(exact, values, words, draws);
+          if (::testing::Test::HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+
+  /// Sums of any size that kWorld parts can have.
+  static std::vector<std::int32_t> any_sums(const Exact& exact, std::size_t count) {
+    Random random(6);
+    std::vector<std::int32_t> sums(count);
+    const std::int32_t most = ((1 << (exact.bits(1) - 1)) - 1) * static_cast<std::int32_t>(kWorld);
+    for (std::int32_t& sum : sums) {
+      sum =
+          static_cast<std::int32_t>(random.below(2 * static_cast<std::uint32_t>(most) + 1)) - most;
+    }
+    return sums;
+  }
+};
+
+TEST_P(ExactTargets, EncodeAlike) {
+  for_cases([&](const Exact& exact, const auto& values, const Words& words, const auto& draws) {
+    expect_alike([&] {
+      Bytes bytes(exact.size(values.size(), 1));
+      exact.encode(values.data(), values.size(), words.data(), draws, bytes.data());
+      return bytes;
+    });
+  });
+}
+
+TEST_P(ExactTargets, DecodeAlike) {
+  for_cases([&](const Exact& exact, const auto& values, const Words& words, const auto& draws) {
+    const std::vector<std::int32_t> sums = any_sums(exact, values.size());
+    for (const int up : {0, 5, draws ? 300 : -300}) {
+      expect_alike([&] {
+        std::vector<float> decoded(sums.size());
+        exact.values(sums.data(), sums.size(), words.data(), up, decoded.data());
+        std::vector<std::uint32_t> all;
+        for (const float x : decoded) all.push_back(bits(x));
+        return all;
+      });
+    }
+  });
+}
+
+TEST_P(ExactTargets, CastResultsAlike) {
+  for_cases([&](const Exact& exact, const auto& values, const Words& /*words*/, const auto& draws) {
+    expect_alike([&] {
+      std::vector<std::int32_t> sums = any_sums(exact, values.size());
+      exact.cast_result(sums.data(), sums.size(), draws);
+      return sums;
+    });
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, ExactTargets, ::testing::ValuesIn(codec::targets()),
+                         [](const auto& test) { return test.param; });
+
 TEST(ExactSum, RefusesWhatIsNotExact) {
   EXPECT_NO_THROW(Exact(Format::parse("int24"), 32));
   for (const auto& [name, world] : {std::pair{"int24", 33u}, {"bfp8", (1u << 21) + 1u}}) {
@@ -288,7 +404,11 @@ TEST(ExactSum, RefusesWhatIsNotExact) {
       FAIL() << name;
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::unsupported);
-      EXPECT_NE(std::string(error.what()).find("30 bits"), std::string::npos) << error.what();
+      const std::string what = error.what();
+      EXPECT_NE(what.find(fmt::format("{} parts of {} takes 30 bits", world, name)),
+                std::string::npos)
+          << what;
+      EXPECT_NE(what.find(fmt::format("hold {} parts", world - 1)), std::string::npos) << what;
     }
   }
   for (const char* name : {"e4m3", "fp32", "mxint8", "sign"}) {

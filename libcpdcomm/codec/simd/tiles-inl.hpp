@@ -25,11 +25,11 @@ namespace hn = hwy::HWY_NAMESPACE;
 /// be past the end of the call, copied to `room` with zeros behind.
 /// @param left   values of the call from here on
 /// @param whole  vectors end with the tile where that is a multiple of kPad
-HWY_INLINE const float* padded(const float* in, std::size_t count, std::size_t left, bool whole,
-                               float* room) {
+template <typename T>
+HWY_INLINE const T* padded(const T* in, std::size_t count, std::size_t left, bool whole, T* room) {
   if (left >= count + kPad || (whole && count % kPad == 0)) return in;
-  std::memcpy(room, in, count * sizeof(float));
-  std::memset(room + count, 0, kPad * sizeof(float));
+  std::memcpy(room, in, count * sizeof(T));
+  std::memset(room + count, 0, kPad * sizeof(T));
   return room;
 }
 

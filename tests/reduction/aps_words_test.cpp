@@ -1,4 +1,4 @@
-#include "collective/aps.hpp"
+#include "reduction/shared_scales.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,26 +10,34 @@
 namespace cpdcomm::testing {
 namespace {
 
-using collective::exponent_count;
-using collective::scale_exponents;
+using reduction::ScaledTensor;
+using reduction::SharedScales;
+
+/// This rank's words of a tensor, as they would travel.
+std::vector<std::int16_t> exponents_of(const reduction::Gradients& gradients, std::size_t group,
+                                       std::uint64_t world) {
+  std::vector<std::int16_t> words(reduction::groups(gradients.count, group));
+  SharedScales<std::int16_t> scales({{gradients, group, words}}, reduction::aps_words(world));
+  const reduction::Range all{0, 0, words.size()};
+  std::vector<std::int16_t> out(words.size());
+  scales.encode_part({&all, 1}, {}, Leg::across_hosts, reinterpret_cast<std::byte*>(out.data()));
+  return out;
+}
 
 std::vector<std::int16_t> exponents(const std::vector<std::vector<float>>& parts, std::size_t group,
                                     std::uint64_t world) {
-  std::vector<const void*> pointers;
-  for (const auto& part : parts) pointers.push_back(part.data());
-  const std::size_t count = parts[0].size();
-  std::vector<std::int16_t> out(exponent_count(count, group));
-  scale_exponents(pointers, count, DataType::fp32, group, world, out);
-  return out;
+  reduction::Gradients gradients{{}, parts[0].size(), DataType::fp32};
+  for (const auto& part : parts) gradients.sources.push_back(part.data());
+  return exponents_of(gradients, group, world);
 }
 
 using Exponents = std::vector<std::int16_t>;
 
 TEST(ScaleExponents, AreOneForEachGroup) {
-  EXPECT_EQ(exponent_count(100, 0), 1u);
-  EXPECT_EQ(exponent_count(100, 8), 13u);
-  EXPECT_EQ(exponent_count(96, 8), 12u);
-  EXPECT_EQ(exponent_count(1, 4096), 1u);
+  EXPECT_EQ(reduction::groups(100, 0), 1u);
+  EXPECT_EQ(reduction::groups(100, 8), 13u);
+  EXPECT_EQ(reduction::groups(96, 8), 12u);
+  EXPECT_EQ(reduction::groups(1, 4096), 1u);
 }
 
 TEST(ScaleExponents, LookAtEveryPartOfTheirGroupOnly) {
@@ -51,10 +59,8 @@ TEST(ScaleExponents, ReadTypesOfSixteenBits) {
     std::vector<std::uint16_t> codes(3000, 0);
     codes[2999] = static_cast<std::uint16_t>(reference_encode(-3.0f, format));
     codes[1] = static_cast<std::uint16_t>(reference_encode(0x1p-10f, format));
-    const void* data = codes.data();
-    Exponents out(3);
-    scale_exponents({&data, 1}, codes.size(), type, 1024, 4, out);
-    EXPECT_EQ(out, (Exponents{-8, numerics::kNothing, 4}));
+    EXPECT_EQ(exponents_of({{codes.data()}, codes.size(), type}, 1024, 4),
+              (Exponents{-8, numerics::kNothing, 4}));
   }
 }
 

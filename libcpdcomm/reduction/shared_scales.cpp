@@ -1,0 +1,113 @@
+#include "reduction/shared_scales.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "numerics/cast.hpp"
+#include "numerics/scale_exponent.hpp"
+
+namespace cpdcomm::reduction {
+namespace {
+
+template <typename Word>
+Word load(const std::byte* from) {
+  Word word;
+  std::memcpy(&word, from, sizeof word);
+  return word;
+}
+
+/// Room for `size` bytes that a thread keeps.
+std::byte* room_for(std::size_t size) {
+  thread_local std::vector<std::byte> room;
+  if (room.size() < size) room.resize(size);
+  return room.data();
+}
+
+}  // namespace
+
+std::size_t groups(std::size_t count, std::size_t group) {
+  return group == 0 ? 1 : (count + group - 1) / group;
+}
+
+WordOf<std::int16_t> aps_words(std::uint64_t world) {
+  return [world](std::uint32_t largest_bits, int input_exponent) {
+    const std::int16_t exponent = numerics::scale_exponent(largest_bits, world);
+    const bool is_number = exponent != numerics::kNothing && exponent != numerics::kNonFinite;
+    return static_cast<std::int16_t>(is_number ? exponent + input_exponent : exponent);
+  };
+}
+
+WordOf<std::uint32_t> exact_words(const codec::Exact& exact) {
+  return [exact](std::uint32_t largest_bits, int input_exponent) {
+    const float largest = numerics::float_of(largest_bits);
+    return exact.word(numerics::bits_of(numerics::scale_value(largest, input_exponent)));
+  };
+}
+
+WordOf<std::uint32_t> non_finite_words() {
+  return [](std::uint32_t largest_bits, int /*input_exponent*/) {
+    return largest_bits >= numerics::kInfinity ? 1u : 0u;
+  };
+}
+
+template <typename Word>
+SharedScales<Word>::SharedScales(std::vector<ScaledTensor<Word>> tensors, WordOf<Word> word_of)
+    : tensors_(std::move(tensors)), word_of_(std::move(word_of)) {}
+
+template <typename Word>
+Word SharedScales<Word>::own_word(const ScaledTensor<Word>& tensor, std::size_t place) const {
+  const Gradients& gradients = tensor.gradients;
+  const std::size_t length = tensor.group == 0 ? gradients.count : tensor.group;
+  const std::size_t first = place * length;
+  const std::size_t count = std::min(length, gradients.count - first);
+  return word_of_(largest_bits(gradients, first, count), gradients.input_exponent);
+}
+
+/// The MAX of this rank's own words and those of all inputs.
+template <typename Word>
+void SharedScales<Word>::join_words(Slice slice, std::span<const Input> inputs,
+                                    std::span<const Input> more, std::byte* out) const {
+  std::size_t offset = 0;
+  for (const Range& range : slice) {
+    const ScaledTensor<Word>& tensor = tensors_[range.tensor];
+    for (std::size_t i = 0; i < range.count; ++i, offset += sizeof(Word)) {
+      Word word = own_word(tensor, range.first + i);
+      for (const Input& input : inputs) word = std::max(word, load<Word>(input.bytes + offset));
+      for (const Input& input : more) word = std::max(word, load<Word>(input.bytes + offset));
+      std::memcpy(out + offset, &word, sizeof word);
+    }
+  }
+}
+
+template <typename Word>
+void SharedScales<Word>::encode_part(Slice slice, const Host& host, Leg /*leg*/, std::byte* out) {
+  join_words(slice, host.inputs, {}, out);
+}
+
+template <typename Word>
+void SharedScales<Word>::join(Slice slice, const Join& join, Content /*content*/, std::byte* out) {
+  join_words(slice, join.inputs, join.host.inputs, out);
+}
+
+template <typename Word>
+void SharedScales<Word>::keep(Slice slice, const Join& join) {
+  std::size_t size = 0;
+  for (const Range& range : slice) size += range.count * sizeof(Word);
+  std::byte* const words = room_for(size);
+  join_words(slice, join.inputs, join.host.inputs, words);
+  deliver(slice, words);
+}
+
+template <typename Word>
+void SharedScales<Word>::deliver(Slice slice, const std::byte* result) {
+  for (const Range& range : slice) {
+    const std::size_t size = range.count * sizeof(Word);
+    if (size != 0) std::memcpy(tensors_[range.tensor].words.data() + range.first, result, size);
+    result += size;
+  }
+}
+
+template class SharedScales<std::int16_t>;
+template class SharedScales<std::uint32_t>;
+
+}  // namespace cpdcomm::reduction
