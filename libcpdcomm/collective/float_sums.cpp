@@ -104,7 +104,8 @@ class FloatSums {
     prepared.residual = from.residual;
     prepared.input_exponent = from.input_exponent;
     prepared.output_exponent = from.output_exponent;
-    if (call_.options.inner) prepared.inner = codec::codec_for(*call_.options.inner);
+    const bool has_hosts = call_.run.plan.algorithm == Algorithm::hierarchical;
+    if (has_hosts && call_.options.inner) prepared.inner = codec::codec_for(*call_.options.inner);
     if (is_delayed(i)) prepared.delayed_world = call_.world();
     if (agreed.empty() && remembers(i)) prepared.exponents = {&from.memory->exponent, 1};
     return prepared;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "collective/message.hpp"
+
 namespace cpdcomm::collective {
 namespace {
 
@@ -83,6 +85,15 @@ Layout::Cut Layout::next(Cut at) const {
   if (at < far) return far;
   const std::size_t index = at.index + line.alignment;
   return index < line.count ? Cut{at.tensor, index} : Cut{at.tensor + 1, 0};
+}
+
+bool fit_a_message(const reduction::Reduction& reduction, int parts,
+                   std::span<const std::size_t> multiples) {
+  for (std::size_t tensor = 0; tensor < multiples.size(); ++tensor) {
+    const std::size_t values = std::lcm(reduction.alignment(tensor), multiples[tensor]);
+    if (most_bytes(reduction, tensor, values, parts) > kLargestBody) return false;
+  }
+  return true;
 }
 
 void Layout::slice(std::size_t chunk, std::size_t segment,

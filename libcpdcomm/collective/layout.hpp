@@ -58,4 +58,9 @@ class Layout final : public Slices {
   std::size_t segments_ = 1;
 };
 
+/// Whether so many values of each tensor, and its alignment, fit into a message of any payload.
+/// @param parts  the most parts that a message carries
+bool fit_a_message(const reduction::Reduction& reduction, int parts,
+                   std::span<const std::size_t> multiples);
+
 }  // namespace cpdcomm::collective

@@ -1,7 +1,5 @@
 #include "collective/summing.hpp"
 
-#include <numeric>
-
 #include "collective/layout.hpp"
 
 namespace cpdcomm::collective {
@@ -99,25 +97,12 @@ void run_scaled(const Summing& call, reduction::Reduction& words, reduction::Red
                 const std::vector<std::optional<Grouped>>& grouped, bool at_once) {
   if (words.tensors() == 0) {
     run_alone(call, sum);
-  } else if (at_once && fits_segment(call, sum, grouped)) {
+  } else if (at_once && fit_a_message(sum, call.session.size(), multiples_of(grouped))) {
     run_at_once(call, words, sum, grouped);
   } else {
     run_words_first(call, words);
     run_alone(call, sum);
   }
-}
-
-bool fits_segment(const Summing& call, const reduction::Reduction& sum,
-                  const std::vector<std::optional<Grouped>>& grouped) {
-  for (std::size_t i = 0; i < grouped.size(); ++i) {
-    if (!grouped[i]) continue;
-    const std::size_t values = std::lcm(grouped[i]->group, sum.alignment(i));
-    for (const Payload payload : {Payload::part, Payload::partial, Payload::result}) {
-      const Content content{payload, call.session.size()};
-      if (sum.bytes(i, values, content) > call.run.plan.segment_bytes) return false;
-    }
-  }
-  return true;
 }
 
 }  // namespace cpdcomm::collective

@@ -40,13 +40,10 @@ void run_alone(const Summing& call, reduction::Reduction& reduction);
 
 /// Runs the MAX of the words that scale a sum, then the sum.
 /// @param grouped  per tensor of the sum, which words are its own, if any
-/// @param at_once  segment by segment: a segment's words travel right before its values, which are
-///                 then cut at multiples of the groups. Else all words go first.
+/// @param at_once  segment by segment, where groups fit into a message: a segment's words travel
+///                 right before its values, which are then cut at multiples of the groups. Else all
+///                 words go first.
 void run_scaled(const Summing& call, reduction::Reduction& words, reduction::Reduction& sum,
                 const std::vector<std::optional<Grouped>>& grouped, bool at_once);
-
-/// Whether values that share a word fit into a segment, so that words can travel with it.
-bool fits_segment(const Summing& call, const reduction::Reduction& sum,
-                  const std::vector<std::optional<Grouped>>& grouped);
 
 }  // namespace cpdcomm::collective

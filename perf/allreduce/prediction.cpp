@@ -59,6 +59,13 @@ std::vector<schedule::Schedule> schedules_of(const Case& of) {
   return schedules;
 }
 
+/// Values that share an exponent stay together, where they fit into a message.
+std::vector<std::size_t> multiples_of(const Case& of, const reduction::Reduction& reduction) {
+  if (!is_scaled(of) || of.scaling.group == 0) return {};
+  const std::vector<std::size_t> group{of.scaling.group};
+  return collective::fit_a_message(reduction, of.ranks, group) ? group : std::vector<std::size_t>();
+}
+
 /// Where each chunk ends. A reduction tells how many bytes values take; it sums nothing here.
 std::vector<std::size_t> chunk_ends(const Case& of, const schedule::Schedule& schedule) {
   reduction::FloatTensor tensor{};
@@ -69,8 +76,8 @@ std::vector<std::size_t> chunk_ends(const Case& of, const schedule::Schedule& sc
       reduction::make_float_reduction(of.accumulate, {tensor}, schedule.parts_travel, 1.0f);
   // Segments do not move the ends of chunks: one segment is enough.
   constexpr std::size_t kOneSegment = std::size_t{1} << 60;
-  const auto layout =
-      collective::Layout::balanced(*reduction, of.ranks, schedule.chunks, kOneSegment);
+  const auto layout = collective::Layout::balanced(*reduction, of.ranks, schedule.chunks,
+                                                   kOneSegment, multiples_of(of, *reduction));
   std::vector<std::size_t> ends;
   std::vector<reduction::Range> ranges;
   for (std::size_t chunk = 0; chunk < static_cast<std::size_t>(schedule.chunks); ++chunk) {

@@ -36,7 +36,12 @@ std::vector<std::vector<int>> chunks_of(const std::vector<std::size_t>& counts,
   const auto reduction = reduction::make_float_reduction(
       rules.accumulate, tensors, rules.algorithm == Algorithm::direct, 1.0f);
   const int count = schedule_of(rules, 0, ranks).chunks;
-  const auto layout = collective::Layout::balanced(*reduction, ranks, count, 1 << 14);
+  std::vector<std::size_t> multiples;
+  if (rules.group != 0 && rules.aps && !rules.wire.is_fp32()) {
+    multiples.assign(counts.size(), rules.group);
+    if (!collective::fit_a_message(*reduction, ranks, multiples)) multiples.clear();
+  }
+  const auto layout = collective::Layout::balanced(*reduction, ranks, count, 1 << 14, multiples);
   std::vector<reduction::Range> ranges;
   for (int chunk = 0; chunk < count; ++chunk) {
     for (std::size_t segment = 0; segment < layout.segments(); ++segment) {
