@@ -25,6 +25,7 @@ struct Load {
   double share = 1;     ///< of the vector, that one message carries
   double path = 1;      ///< how often a segment on its longest way meets a rank's whole work
   Sent across = {};     ///< by a host's link, each way
+  int senders = 1;      ///< of these, on the host
   Sent inside = {};     ///< by a rank, each way
   double encoded = 0;   ///< by a rank, in whole vectors
   double joined = 0;
@@ -41,6 +42,7 @@ Load load_of_direct(int hosts, int per_host) {
   Load load;
   (hosts > 1 ? load.hops_across : load.hops_inside) = n > 1 ? 2 : 0;
   load.messages = 2 * (n - 1);
+  load.senders = per_host;
   load.share = 1 / n;
   load.across = {across, 0, across};
   load.inside = {inside, 0, inside};
@@ -96,6 +98,7 @@ Load load_of_halving_doubling(int hosts, int per_host) {
   Load load;
   load.share = 1.0 / n;
   load.encoded = n == 1 ? 1 : 0.5;
+  load.senders = per_host;
   for (int group = n; group > 1; group = (group + 1) / 2) {
     const bool leaves = group > per_host;
     // With an odd number the last pair of the halves is joined by one rank more.
@@ -117,6 +120,7 @@ Load load_of_exchange(int hosts, int per_host) {
   Load load;
   (hosts > 1 ? load.hops_across : load.hops_inside) = n > 1 ? 1 : 0;
   load.messages = n - 1;
+  load.senders = per_host;
   load.across = {per_host * (n - per_host), 0, 0};
   load.inside = {static_cast<double>(per_host - 1), 0, 0};
   load.encoded = 2;  // the part, then the result
@@ -171,10 +175,13 @@ Work flat_work(const Network& network, const Task& task, const Load& load) {
   Work work;
   work.latency =
       load.hops_across * network.latency_across + load.hops_inside * network.latency_inside;
-  work.wire = std::max(
-      wire_bytes(task.bytes, vectors_bits(load.across, bits)) / network.across_bytes_per_second,
-      wire_bytes(task.bytes, vectors_bits(load.inside, bits)) / network.inside_bytes_per_second);
-  work.codec = codec_seconds(load, task.coding.rates, task.bytes);
+  const double across = wire_bytes(task.bytes, vectors_bits(load.across, bits));
+  const double inside = wire_bytes(task.bytes, vectors_bits(load.inside, bits));
+  work.wire =
+      std::max(across / network.across_bytes_per_second, inside / network.inside_bytes_per_second);
+  // As many bytes come as go.
+  work.codec = codec_seconds(load, task.coding.rates, task.bytes) +
+               2 * across / load.senders / network.cpu_bytes_per_second;
   work.messages = load.messages * network.cpu_seconds_per_message;
   work.path = load.path;
   work.largest_message = wire_bytes(task.bytes * load.share, largest(bits));
@@ -224,7 +231,8 @@ void check(const WireBits& bits) {
 void check(const Network& network) {
   check(network.latency_inside >= 0 && network.latency_across >= 0, "a latency is below 0");
   check(network.cpu_seconds_per_message >= 0, "the processor's time for a message is below 0");
-  check(network.inside_bytes_per_second > 0 && network.across_bytes_per_second > 0,
+  check(network.inside_bytes_per_second > 0 && network.across_bytes_per_second > 0 &&
+            network.cpu_bytes_per_second > 0,
         "a rate of the network is not above 0");
 }
 

@@ -16,7 +16,8 @@ struct Network {
   double latency_across;           ///< the same between hosts
   double inside_bytes_per_second;  ///< of each rank, each way, inside a host
   double across_bytes_per_second;  ///< of each host's link, each way; its ranks share it
-  double cpu_seconds_per_message;  ///< that a rank works to send a message and receive one
+  double cpu_seconds_per_message;  ///< of a rank's processor, to send a message and receive one
+  double cpu_bytes_per_second;     ///< sent to or received from other hosts, by a rank's processor
 };
 
 /// How fast one rank's codec is, in bytes of FP32 per second: 4 for each value.
@@ -63,7 +64,7 @@ struct Cost {
   double latency;  ///< messages on the way, one behind the other; the phases before included
   double wire;     ///< of the busiest link
   double codec;    ///< of a rank's processor, its work for messages included
-  int casts;       ///< most roundings of a value on its way, exact FP32 messages not counted
+  int casts;       ///< most casts of a value on its way; FP32 inside a host is none
 };
 
 /// Predicts the time of an all-reduce: the first segment goes all the way alone, through wire and

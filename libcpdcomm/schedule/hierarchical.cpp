@@ -20,6 +20,7 @@ class Places {
       if (hosts[rank] == count()) ranks_.emplace_back();
       ranks_[static_cast<std::size_t>(hosts[rank])].push_back(static_cast<int>(rank));
     }
+    smallest_ = static_cast<int>(std::ranges::min(ranks_, {}, &std::vector<int>::size).size());
   }
 
   int count() const { return static_cast<int>(ranks_.size()); }
@@ -35,10 +36,8 @@ class Places {
     const std::vector<int>& neighbours = ranks_on(host_of(rank));
     return static_cast<int>(std::ranges::find(neighbours, rank) - neighbours.begin());
   }
-  int smallest() const {
-    const auto shorter = [](const auto& a, const auto& b) { return a.size() < b.size(); };
-    return static_cast<int>(std::ranges::min_element(ranks_, shorter)->size());
-  }
+  /// Ranks on the smallest host.
+  int smallest() const { return smallest_; }
   bool are_equal() const { return smallest() * count() == ranks(); }
 
  private:
@@ -50,7 +49,8 @@ class Places {
   }
 
   Hosts host_of_;
-  std::vector<std::vector<int>> ranks_;
+  std::vector<std::vector<int>> ranks_;  // by host
+  int smallest_ = 0;
 };
 
 /// Whether a host's own part is sent or joined in a step.
@@ -79,22 +79,28 @@ class Counts {
  private:
   int in_partial(int host, int chunk) {
     int sum = places_.size(host);
-    for (const Step& step : steps_of(host)) {
-      if (step.chunk != chunk || !enters(step)) continue;
-      for (const Message& message : step.receive) sum += parts(message.peer, chunk, message);
+    for (const Message& message : joined(host)[static_cast<std::size_t>(chunk)]) {
+      sum += parts(message.peer, chunk, message);
     }
     return sum;
   }
 
-  const std::vector<Step>& steps_of(int host) {
-    const auto found = steps_.find(host);
-    if (found != steps_.end()) return found->second;
-    return steps_.emplace(host, across_(host, places_.count()).steps).first->second;
+  /// What a host joins with its own part, for each chunk.
+  const std::vector<std::vector<Message>>& joined(int host) {
+    std::vector<std::vector<Message>>& by_chunk = joined_[host];
+    if (by_chunk.empty()) {
+      const Schedule schedule = across_(host, places_.count());
+      by_chunk.resize(static_cast<std::size_t>(schedule.chunks));
+      for (const Step& step : schedule.steps) {
+        if (enters(step)) by_chunk[static_cast<std::size_t>(step.chunk)] = step.receive;
+      }
+    }
+    return by_chunk;
   }
 
   const Places& places_;
   Flat across_;
-  std::map<int, std::vector<Step>> steps_;
+  std::map<int, std::vector<std::vector<Message>>> joined_;  // by host
 };
 
 /// The steps of one rank. All slots of a host go through the same steps of the schedule across

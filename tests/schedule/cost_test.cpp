@@ -31,7 +31,7 @@ Task task_of(Shape shape, int hosts, int ranks_per_host, double bytes) {
 }
 
 /// Only links between hosts take time: 10^6 bytes per second.
-constexpr Network kLinks{0, 0, kNever, 1e6, 0};
+constexpr Network kLinks{0, 0, kNever, 1e6, 0, kNever};
 
 /// Seconds that the busiest link needs for a vector of 10^6 bytes.
 double wire(Shape shape, int hosts, int ranks_per_host = 1) {
@@ -70,11 +70,11 @@ TEST(Cost, HierarchicalSendsWhatHostsSend) {
   task.hierarchical = true;
   EXPECT_DOUBLE_EQ(predict(kLinks, task).wire, 1.5);
   // Inside: 7/8 of the parts out, 7/8 of the results out, at 10^6 bytes per second.
-  EXPECT_DOUBLE_EQ(predict({0, 0, 1e6, kNever, 0}, task).wire, 1.75);
+  EXPECT_DOUBLE_EQ(predict({0, 0, 1e6, kNever, 0, kNever}, task).wire, 1.75);
   // Eight bits between hosts and FP32 inside.
   task.coding.bits = {8, 8, 8};
   EXPECT_DOUBLE_EQ(predict(kLinks, task).wire, 0.375);
-  EXPECT_DOUBLE_EQ(predict({0, 0, 1e6, kNever, 0}, task).wire, 1.75);
+  EXPECT_DOUBLE_EQ(predict({0, 0, 1e6, kNever, 0, kNever}, task).wire, 1.75);
 }
 
 TEST(Cost, KindsOfMessagesHaveBitsOfTheirOwn) {
@@ -87,7 +87,7 @@ TEST(Cost, KindsOfMessagesHaveBitsOfTheirOwn) {
 }
 
 TEST(Cost, LatencyIsThatOfTheLongestWay) {
-  const Network network{1, 100, kNever, kNever, 0};
+  const Network network{1, 100, kNever, kNever, 0, kNever};
   const auto seconds = [&](Shape shape, int hosts, int ranks_per_host = 1) {
     return predict(network, task_of(shape, hosts, ranks_per_host, 4)).latency;
   };
@@ -108,7 +108,7 @@ TEST(Cost, LatencyIsThatOfTheLongestWay) {
 }
 
 TEST(Cost, CodecVisitsEachValueTwiceInARingAndThreeTimesInDirect) {
-  const Network nothing{0, 0, kNever, kNever, 0};
+  const Network nothing{0, 0, kNever, kNever, 0, kNever};
   Task task = task_of(Shape::ring, 1024, 1, 1e6);
   task.coding.rates = {1e6, 1e6, 1e6, kNever};
   EXPECT_DOUBLE_EQ(predict(nothing, task).codec, 2);
@@ -120,7 +120,7 @@ TEST(Cost, CodecVisitsEachValueTwiceInARingAndThreeTimesInDirect) {
 }
 
 TEST(Cost, ExponentsNeedAPassAndASmallAllreduceBefore) {
-  const Network network{0, 10, kNever, kNever, 1};
+  const Network network{0, 10, kNever, kNever, 1, kNever};
   Task task = task_of(Shape::direct, 3, 1, 1e6);
   task.coding.rates.scan = 1e6;
   const Cost plain = predict(network, task);
@@ -133,7 +133,7 @@ TEST(Cost, ExponentsNeedAPassAndASmallAllreduceBefore) {
 }
 
 TEST(Cost, OneSegmentWaitsForWireAndCodecByTurnsManyForTheSlowerOne) {
-  Network network{0, 0, kNever, 1e6, 0};
+  Network network{0, 0, kNever, 1e6, 0, kNever};
   Task task = task_of(Shape::ring, 2, 1, 1e6);        // 1 s of wire
   task.coding.rates = {kNever, 2e6, kNever, kNever};  // 0.5 s of codec
   task.segment_bytes = 1e6;
@@ -153,7 +153,7 @@ TEST(Cost, APartOfATreeSegmentMeetsEveryLevel) {
 }
 
 TEST(Cost, MessagesKeepTheProcessorBusy) {
-  const Network network{0, 0, kNever, kNever, 1e-3};
+  const Network network{0, 0, kNever, kNever, 1e-3, kNever};
   Task task = task_of(Shape::direct, 5, 1, 4);
   EXPECT_NEAR(predict(network, task).seconds, 8e-3, 1e-12);
   task.bytes = 5 * 64 * 1024 * 10;  // ten segments in a chunk
@@ -161,6 +161,23 @@ TEST(Cost, MessagesKeepTheProcessorBusy) {
   task.shape = Shape::exchange;
   task.bytes = 4;
   EXPECT_NEAR(predict(network, task).seconds, 4e-3, 1e-12);
+}
+
+TEST(Cost, BytesOfOtherHostsKeepTheProcessorBusy) {
+  const Network network{0, 0, kNever, kNever, 0, 1e6};
+  const auto codec = [&](Shape shape, int hosts, int ranks_per_host, bool hierarchical = false) {
+    Task task = task_of(shape, hosts, ranks_per_host, 1e6);
+    task.hierarchical = hierarchical;
+    return predict(network, task).codec;
+  };
+  EXPECT_NEAR(codec(Shape::ring, 4, 1), 2 * 1.5, 1e-9);
+  // All ranks of a host send: 1/2 of the vector twice. In a ring one of them does.
+  EXPECT_NEAR(codec(Shape::direct, 2, 4), 2 * 1, 1e-9);
+  EXPECT_NEAR(codec(Shape::halving_doubling, 2, 4), 2 * 1, 1e-9);
+  EXPECT_NEAR(codec(Shape::ring, 2, 4), 2 * 2 * 7.0 / 8, 1e-9);
+  EXPECT_NEAR(codec(Shape::exchange, 2, 4), 2 * 4, 1e-9);
+  EXPECT_NEAR(codec(Shape::ring, 2, 4, true), 2 * 1.0 / 4, 1e-9);
+  EXPECT_NEAR(codec(Shape::direct, 1, 4), 0, 1e-9);
 }
 
 TEST(Cost, CastsOfAValue) {
@@ -184,7 +201,7 @@ TEST(Cost, CastsOfAValue) {
 }
 
 TEST(Cost, NeverLessForMoreBytes) {
-  const Network network{1e-6, 20e-6, 5e9, 1.2e8, 5e-6};
+  const Network network{1e-6, 20e-6, 5e9, 1.2e8, 5e-6, 2e9};
   for (const Shape shape : kShapes) {
     for (const int hosts : {1, 2, 3, 7, 64}) {
       for (const int ranks : {1, 2, 8}) {
@@ -241,6 +258,7 @@ TEST(Cost, RefusesWhatCannotBe) {
       [](Network&, Task& task) { task.hierarchical = true, task.shape = Shape::exchange; },
       [](Network& network, Task&) { network.across_bytes_per_second = 0; },
       [](Network& network, Task&) { network.inside_bytes_per_second = -5; },
+      [](Network& network, Task&) { network.cpu_bytes_per_second = 0; },
       [](Network& network, Task&) { network.latency_across = -1; },
       [](Network& network, Task&) { network.cpu_seconds_per_message = -1; },
   };
