@@ -61,8 +61,7 @@ std::size_t Exact::size(std::size_t count, std::uint32_t parts) const {
 }
 
 std::uint32_t Exact::word(std::uint32_t largest_bits) const {
-  const bool is_bfp = layout_.format.kind() == Format::Kind::bfp;
-  return is_bfp ? numerics::bfp_exponent(largest_bits) : largest_bits;
+  return words_are_bytes() ? numerics::bfp_exponent(largest_bits) : largest_bits;
 }
 
 void Exact::scales(const float* in, std::size_t count, std::uint32_t* words) const {

@@ -38,6 +38,8 @@ class Exact {
   std::uint32_t word(std::uint32_t largest_bits) const;
   /// A rank's own words.
   void scales(const float* in, std::size_t count, std::uint32_t* words) const;
+  /// Bytes that hold every word.
+  std::size_t word_bytes() const { return words_are_bytes() ? 1 : sizeof(std::uint32_t); }
   /// Whether a word says that the block is NaN.
   bool is_nan(std::uint32_t word) const;
 
@@ -84,6 +86,7 @@ class Exact {
                      float* out) const;
 
  private:
+  bool words_are_bytes() const { return layout_.format.kind() == Format::Kind::bfp; }
   void decode_on(const std::byte* in, int width, int up, std::size_t count,
                  const std::uint32_t* words, float* out) const;
 

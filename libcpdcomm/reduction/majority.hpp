@@ -13,8 +13,8 @@ namespace cpdcomm::reduction {
 /// error feedback: the sign says nothing of a magnitude that could be lost.
 class Majority final : public IntegerSums {
  public:
-  /// @param tensors  one word per tensor, of non_finite_words(): agreed before anything is
-  /// delivered
+  /// @param tensors  one word per tensor, of non_finite_words(), all agreed before anything is
+  ///                 delivered
   explicit Majority(std::vector<IntegerTensor> tensors);
 
  private:

@@ -1,6 +1,7 @@
 #include "reduction/shared_scales.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "numerics/cast.hpp"
@@ -8,13 +9,6 @@
 
 namespace cpdcomm::reduction {
 namespace {
-
-template <typename Word>
-Word load(const std::byte* from) {
-  Word word;
-  std::memcpy(&word, from, sizeof word);
-  return word;
-}
 
 /// Room for `size` bytes that a thread keeps.
 std::byte* room_for(std::size_t size) {
@@ -29,30 +23,41 @@ std::size_t groups(std::size_t count, std::size_t group) {
   return group == 0 ? 1 : (count + group - 1) / group;
 }
 
-WordOf<std::int16_t> aps_words(std::uint64_t world) {
-  return [world](std::uint32_t largest_bits, int input_exponent) {
+Words<std::int16_t> aps_words(std::uint64_t world) {
+  const auto of = [world](std::uint32_t largest_bits, int input_exponent) {
     const std::int16_t exponent = numerics::scale_exponent(largest_bits, world);
     const bool is_number = exponent != numerics::kNothing && exponent != numerics::kNonFinite;
     return static_cast<std::int16_t>(is_number ? exponent + input_exponent : exponent);
   };
+  return {of};
 }
 
-WordOf<std::uint32_t> exact_words(const codec::Exact& exact) {
-  return [exact](std::uint32_t largest_bits, int input_exponent) {
+Words<std::uint32_t> exact_words(const codec::Exact& exact) {
+  const auto of = [exact](std::uint32_t largest_bits, int input_exponent) {
     const float largest = numerics::float_of(largest_bits);
     return exact.word(numerics::bits_of(numerics::scale_value(largest, input_exponent)));
   };
+  return {of, exact.word_bytes()};
 }
 
-WordOf<std::uint32_t> non_finite_words() {
-  return [](std::uint32_t largest_bits, int /*input_exponent*/) {
+Words<std::uint32_t> non_finite_words() {
+  const auto of = [](std::uint32_t largest_bits, int /*input_exponent*/) {
     return largest_bits >= numerics::kInfinity ? 1u : 0u;
   };
+  return {of, 1};
 }
 
 template <typename Word>
-SharedScales<Word>::SharedScales(std::vector<ScaledTensor<Word>> tensors, WordOf<Word> word_of)
-    : tensors_(std::move(tensors)), word_of_(std::move(word_of)) {}
+SharedScales<Word>::SharedScales(std::vector<ScaledTensor<Word>> tensors, Words<Word> words)
+    : tensors_(std::move(tensors)), words_(std::move(words)) {}
+
+template <typename Word>
+Word SharedScales<Word>::load(const std::byte* from) const {
+  static_assert(std::endian::native == std::endian::little, "the lowest bytes come first");
+  Word word{};
+  std::memcpy(&word, from, words_.bytes);
+  return word;
+}
 
 template <typename Word>
 Word SharedScales<Word>::own_word(const ScaledTensor<Word>& tensor, std::size_t place) const {
@@ -60,7 +65,7 @@ Word SharedScales<Word>::own_word(const ScaledTensor<Word>& tensor, std::size_t 
   const std::size_t length = tensor.group == 0 ? gradients.count : tensor.group;
   const std::size_t first = place * length;
   const std::size_t count = std::min(length, gradients.count - first);
-  return word_of_(largest_bits(gradients, first, count), gradients.input_exponent);
+  return words_.of(largest_bits(gradients, first, count), gradients.input_exponent);
 }
 
 /// The MAX of this rank's own words and those of all inputs.
@@ -70,11 +75,11 @@ void SharedScales<Word>::join_words(Slice slice, std::span<const Input> inputs,
   std::size_t offset = 0;
   for (const Range& range : slice) {
     const ScaledTensor<Word>& tensor = tensors_[range.tensor];
-    for (std::size_t i = 0; i < range.count; ++i, offset += sizeof(Word)) {
+    for (std::size_t i = 0; i < range.count; ++i, offset += words_.bytes) {
       Word word = own_word(tensor, range.first + i);
-      for (const Input& input : inputs) word = std::max(word, load<Word>(input.bytes + offset));
-      for (const Input& input : more) word = std::max(word, load<Word>(input.bytes + offset));
-      std::memcpy(out + offset, &word, sizeof word);
+      for (const Input& input : inputs) word = std::max(word, load(input.bytes + offset));
+      for (const Input& input : more) word = std::max(word, load(input.bytes + offset));
+      std::memcpy(out + offset, &word, words_.bytes);
     }
   }
 }
@@ -92,7 +97,7 @@ void SharedScales<Word>::join(Slice slice, const Join& join, Content /*content*/
 template <typename Word>
 void SharedScales<Word>::keep(Slice slice, const Join& join) {
   std::size_t size = 0;
-  for (const Range& range : slice) size += range.count * sizeof(Word);
+  for (const Range& range : slice) size += range.count * words_.bytes;
   std::byte* const words = room_for(size);
   join_words(slice, join.inputs, join.host.inputs, words);
   deliver(slice, words);
@@ -101,9 +106,10 @@ void SharedScales<Word>::keep(Slice slice, const Join& join) {
 template <typename Word>
 void SharedScales<Word>::deliver(Slice slice, const std::byte* result) {
   for (const Range& range : slice) {
-    const std::size_t size = range.count * sizeof(Word);
-    if (size != 0) std::memcpy(tensors_[range.tensor].words.data() + range.first, result, size);
-    result += size;
+    for (Word& word : tensors_[range.tensor].words.subspan(range.first, range.count)) {
+      word = load(result);
+      result += words_.bytes;
+    }
   }
 }
 

@@ -23,17 +23,21 @@ struct ScaledTensor {
   std::span<Word> words;  ///< groups(count, group) of them: where the agreed ones go
 };
 
-/// A group's word, from the FP32 bits of its largest magnitude and the power of two that the values
-/// are multiplied by. Of two words the larger must be that of both groups.
+/// What words say, and how they travel.
 template <typename Word>
-using WordOf = std::function<Word(std::uint32_t largest_bits, int input_exponent)>;
+struct Words {
+  /// A group's word, from the FP32 bits of its largest magnitude and the power of two that the
+  /// values are multiplied by. Of two words the larger must be that of both groups.
+  std::function<Word(std::uint32_t largest_bits, int input_exponent)> of;
+  std::size_t bytes = sizeof(Word);  ///< that travel, the lowest; fewer where words are never more
+};
 
 /// Of APS, for a sum of `world` parts: E of the values after the power of two.
-WordOf<std::int16_t> aps_words(std::uint64_t world);
+Words<std::int16_t> aps_words(std::uint64_t world);
 /// Of `exact`: of the values after the power of two, in FP32.
-WordOf<std::uint32_t> exact_words(const codec::Exact& exact);
+Words<std::uint32_t> exact_words(const codec::Exact& exact);
 /// Of `majority`: 1 where something is not finite, else 0.
-WordOf<std::uint32_t> non_finite_words();
+Words<std::uint32_t> non_finite_words();
 
 /// What goes ahead of a sum on scales that all ranks share: the MAX of every group's word. To the
 /// engine it is a sum of tensors that have groups for values, so that the words of one segment
@@ -44,13 +48,13 @@ WordOf<std::uint32_t> non_finite_words();
 template <typename Word>
 class SharedScales final : public Reduction {
  public:
-  SharedScales(std::vector<ScaledTensor<Word>> tensors, WordOf<Word> word_of);
+  SharedScales(std::vector<ScaledTensor<Word>> tensors, Words<Word> words);
 
   std::size_t tensors() const override { return tensors_.size(); }
   std::size_t count(std::size_t tensor) const override { return tensors_[tensor].words.size(); }
   std::size_t alignment(std::size_t /*tensor*/) const override { return 1; }
   std::size_t bytes(std::size_t /*tensor*/, std::size_t count, Content /*content*/) const override {
-    return count * sizeof(Word);
+    return count * words_.bytes;
   }
   void encode_part(Slice slice, const Host& host, Leg leg, std::byte* out) override;
   void join(Slice slice, const Join& join, Content content, std::byte* out) override;
@@ -58,12 +62,13 @@ class SharedScales final : public Reduction {
   void deliver(Slice slice, const std::byte* result) override;
 
  private:
+  Word load(const std::byte* from) const;
   Word own_word(const ScaledTensor<Word>& tensor, std::size_t place) const;
   void join_words(Slice slice, std::span<const Input> inputs, std::span<const Input> more,
                   std::byte* out) const;
 
   std::vector<ScaledTensor<Word>> tensors_;
-  WordOf<Word> word_of_;
+  Words<Word> words_;
 };
 
 extern template class SharedScales<std::int16_t>;

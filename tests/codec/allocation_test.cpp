@@ -1,13 +1,17 @@
-// No call of a codec asks for memory.
+// No call of a codec asks for memory, nor does a sum of integers in steady state.
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <optional>
 #include <vector>
 
 #include "codec/codec.hpp"
+#include "codec/exact.hpp"
 #include "cpdcomm/codec.hpp"
+#include "reduction/exact.hpp"
+#include "reduction/shared_scales.hpp"
 #include "support/formats.hpp"
 
 namespace {
@@ -71,6 +75,38 @@ TEST(Allocations, DoNotHappenInCodecCalls) {
                   if (format.block() == 0) continue;
                   codec.round_on(values.data(), values.size(), 1.0f, cast, out.data());
                 }
+              }),
+              0);
+  }
+}
+
+TEST(Allocations, DoNotHappenInSumsOfIntegersAfterTheFirst) {
+  const std::vector<float> part(5000, 0.3f);
+  std::vector<float> residual(part.size());
+  std::vector<float> out(part.size());
+  const reduction::Range all{0, 0, part.size()};
+  for (const bool draws : {false, true}) {
+    const codec::Exact exact(Format::parse("bfp8:24"), 2);
+    std::vector<std::uint32_t> words(exact.blocks(part.size()));
+    const reduction::Gradients from{{part.data()}, part.size(), DataType::fp32, residual.data()};
+    reduction::SharedScales<std::uint32_t> scales({{from, 24, words}},
+                                                  reduction::exact_words(exact));
+    reduction::ExactSum sum({{from, out.data(), DataType::bf16, words}}, exact, Result::wire, 2.0f,
+                            draws ? std::optional(RandomStream{}) : std::nullopt);
+    std::vector<std::byte> bytes(part.size() * 2);
+    const auto work = [&](reduction::Reduction& reduction, reduction::Slice slice) {
+      reduction.encode_part(slice, {}, Leg::across_hosts, bytes.data());
+      const reduction::Input input{bytes.data(), Payload::part, 1};
+      std::byte* const result = bytes.data() + part.size();
+      reduction.join(slice, {{&input, 1}, 0}, {Payload::result, 2}, result);
+      reduction.deliver(slice, result);
+    };
+    const reduction::Range groups{0, 0, words.size()};
+    work(scales, {&groups, 1});
+    work(sum, {&all, 1});
+    EXPECT_EQ(allocations_of([&] {
+                work(scales, {&groups, 1});
+                work(sum, {&all, 1});
               }),
               0);
   }

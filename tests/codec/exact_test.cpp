@@ -206,7 +206,7 @@ class ExactSums : public ::testing::TestWithParam<Format> {
 
 TEST_P(ExactSums, AreThoseOfIntegersInAnyOrder) {
   for (const std::uint32_t world : {1u, 2u, 3u, 4u, 5u, 7u, 32u}) {
-    for (const std::size_t count : {0u, 1u, 7u, 8u, 17u, 64u, 203u}) {
+    for (const std::size_t count : {0u, 1u, 7u, 8u, 17u, 64u, 203u, 4100u}) {
       SCOPED_TRACE(::testing::Message() << world << " ranks, " << count << " values");
       expect_sums(Sum(GetParam(), gradients_of(world, count)));
     }
@@ -275,7 +275,8 @@ INSTANTIATE_TEST_SUITE_P(Widths, ExactSums,
                                            Format::parse("bfp8"), Format::parse("bfp13:24"),
                                            Format::parse("bfp24"), Format::parse("int2:8"),
                                            Format::parse("int4"), Format::parse("int8:64"),
-                                           Format::parse("int17:8"), Format::parse("int24:32")),
+                                           Format::parse("int17:8"), Format::parse("int24:32"),
+                                           Format::parse("bfp6:2000")),
                          [](const ::testing::TestParamInfo<Format>& test) {
                            std::string name = test.param.to_string();
                            std::replace(name.begin(), name.end(), ':', '_');

@@ -21,7 +21,7 @@ using reduction::Gradients;
 using reduction::Reduction;
 using reduction::ScaledTensor;
 using reduction::SharedScales;
-using reduction::WordOf;
+using reduction::Words;
 using Bytes = std::vector<std::byte>;
 using Values = std::vector<float>;
 
@@ -52,9 +52,9 @@ Tensor tensor_of(std::size_t ranks, std::size_t nodes, std::size_t count, std::s
 template <typename Word>
 class Agreement {
  public:
-  Agreement(const std::vector<Tensor>& tensors, const WordOf<Word>& word_of) {
+  Agreement(const std::vector<Tensor>& tensors, const Words<Word>& words_of) {
     for (std::size_t rank = 0; rank < tensors[0].parts.size(); ++rank) {
-      add_rank(tensors, rank, word_of);
+      add_rank(tensors, rank, words_of);
     }
   }
 
@@ -70,7 +70,7 @@ class Agreement {
   }
 
  private:
-  void add_rank(const std::vector<Tensor>& tensors, std::size_t rank, const WordOf<Word>& word_of) {
+  void add_rank(const std::vector<Tensor>& tensors, std::size_t rank, const Words<Word>& words_of) {
     auto& words = words_.emplace_back();
     std::vector<ScaledTensor<Word>> scaled;
     for (const Tensor& tensor : tensors) {
@@ -79,7 +79,7 @@ class Agreement {
     for (std::size_t t = 0; t < tensors.size(); ++t) {
       scaled.push_back({gradients_of(tensors[t], rank), tensors[t].group, words[t]});
     }
-    owners_.push_back(std::make_unique<SharedScales<Word>>(scaled, word_of));
+    owners_.push_back(std::make_unique<SharedScales<Word>>(scaled, words_of));
     all_.push_back(owners_.back().get());
   }
 
@@ -229,13 +229,13 @@ TEST(SharedScales, OfMajorityFindOneValueThatIsNotFinite) {
 }
 
 TEST(SharedScales, AreKeptAsTheyJoin) {
+  const codec::Exact exact(Format::parse("int8:8"), 2);
   const Values values{1.0f, -3.0f};
   std::uint32_t word = 0;
   const Gradients from{{values.data()}, 2, DataType::fp32};
-  SharedScales<std::uint32_t> scales({{from, 0, {&word, 1}}},
-                                     [](std::uint32_t largest, int) { return largest; });
+  SharedScales<std::uint32_t> scales({{from, 8, {&word, 1}}}, reduction::exact_words(exact));
   const reduction::Range all{0, 0, 1};
-  for (const float other : {2.0f, 5.0f}) {
+  for (const float other : {5.0f, 2.0f}) {
     const std::uint32_t received = bits(other);
     const reduction::Input input{reinterpret_cast<const std::byte*>(&received), Payload::part, 1};
     scales.keep({&all, 1}, {{&input, 1}, 0});
@@ -243,14 +243,21 @@ TEST(SharedScales, AreKeptAsTheyJoin) {
   }
 }
 
-TEST(SharedScales, TakeOneWordForAGroup) {
-  std::vector<std::int16_t> words(reduction::groups(1001, 8));
-  EXPECT_EQ(words.size(), 126u);
-  SharedScales<std::int16_t> scales({{{{nullptr}, 1001, DataType::fp32}, 8, words}},
-                                    reduction::aps_words(1));
+/// Bytes of the words of five groups of 8 values.
+template <typename Word>
+std::size_t bytes_of_five(const Words<Word>& words_of) {
+  std::vector<Word> words(reduction::groups(1001, 8));
+  SharedScales<Word> scales({{{{nullptr}, 1001, DataType::fp32}, 8, words}}, words_of);
   EXPECT_EQ(scales.count(0), 126u);
   EXPECT_EQ(scales.alignment(0), 1u);
-  EXPECT_EQ(scales.bytes(0, 5, {Payload::partial, 3}), 10u);
+  return scales.bytes(0, 5, {Payload::partial, 3});
+}
+
+TEST(SharedScales, TakeNoMoreBytesThanTheyNeed) {
+  EXPECT_EQ(bytes_of_five(reduction::aps_words(1)), 10u);
+  EXPECT_EQ(bytes_of_five(reduction::exact_words({Format::parse("int4:8"), 2})), 20u);
+  EXPECT_EQ(bytes_of_five(reduction::exact_words({Format::parse("bfp4:8"), 2})), 5u);
+  EXPECT_EQ(bytes_of_five(reduction::non_finite_words()), 5u);
 }
 
 }  // namespace
