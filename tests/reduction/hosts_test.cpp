@@ -168,6 +168,59 @@ INSTANTIATE_TEST_SUITE_P(, Hosts, ::testing::ValuesIn(cases()), [](const auto& t
   return name + "_" + to_string(test.param.accumulate) + (test.param.stochastic ? "_drawn" : "");
 });
 
+/// Parts and sums as `rounded` casts them to e3m1, at whose rank and in what phase.
+class Drawn {
+ public:
+  void cast(std::vector<float>& values, std::uint32_t rank, std::uint16_t phase) const {
+    const RandomStream stream{.seed = 5, .step = 6, .phase = phase, .rank = rank};
+    quantize(values, Format::parse("e3m1"), values, {.stochastic = stream});
+  }
+  void add(std::vector<float>& sum, std::size_t part_of_rank, std::uint32_t rank,
+           std::uint16_t phase) const {
+    std::vector<float> part = small_part(part_of_rank);
+    cast(part, static_cast<std::uint32_t>(part_of_rank), 0);
+    for (std::size_t i = 0; i < kCount; ++i) sum[i] += part[i];
+    cast(sum, rank, phase);
+  }
+  static std::vector<float> small_part(std::size_t rank) {
+    std::vector<float> part = part_of(rank);
+    for (float& x : part) x = std::abs(x) > 1 ? 1 / x : x;
+    return part;
+  }
+};
+
+TEST(HostsThatDraw, DoSoUnderTheNumberOfTheRankThatCameLast) {
+  // Ranks 5, 9 and 2 share a host; 9 gets the others' parts, and a sum of two other hosts' ranks.
+  const Case rule{"e3m1", Accumulate::rounded, true};
+  std::vector<WholeTensor> ranks;
+  for (const std::uint32_t rank : {5u, 9u, 2u}) {
+    WholeTensor::Call call = call_of(rule, rank);
+    call.host_ranks = {5, 9, 2};
+    ranks.emplace_back(tensor_of("e3m1"), std::vector<std::vector<float>>{Drawn::small_part(rank)},
+                       call);
+  }
+  const Bytes first = ranks[0].part({}, Leg::inside_host);
+  const Bytes last = ranks[2].part({}, Leg::inside_host);
+  const std::vector<Input> inside{{first.data(), Payload::part, 1},
+                                  {last.data(), Payload::part, 1}};
+  const Host host{inside, 1};
+
+  const Drawn drawn;
+  std::vector<float> part(kCount, 0.0f);
+  drawn.add(part, 5, 5, 0);
+  drawn.add(part, 9, 9, 1);
+  drawn.add(part, 2, 2, 2);
+  EXPECT_TRUE(same_bits(decoded(ranks[1].part(host), "e3m1", kCount), part));
+
+  const Bytes before = WholeTensor(tensor_of("e3m1"), {Drawn::small_part(0)}, {}).part();
+  const Input other{before.data(), Payload::partial, 2};
+  std::vector<float> sum = decoded(before, "e3m1", kCount);
+  for (std::size_t i = 0; i < kCount; ++i) sum[i] += part[i];
+  drawn.cast(sum, 2, 4);
+  const Bytes joined = ranks[1].join({{&other, 1}, 1, host}, {Payload::partial, 5});
+  EXPECT_TRUE(same_bits(decoded(joined, "e3m1", kCount), sum));
+}
+
 /// The sum of a host's parts, each as it comes out of `inner`.
 std::vector<float> inner_sum(const char* inner, int shift) {
   std::vector<float> sum(kCount, 0.0f);
@@ -244,6 +297,15 @@ TEST(InnerFormat, SaysHowLargeMessagesOfPairsAre) {
   EXPECT_EQ(rank->bytes(0, 16, {Payload::part, 2, Leg::across_hosts}), 32u);
   EXPECT_EQ(rank->bytes(0, 16, {Payload::partial, 4, Leg::across_hosts}), 32u);
   EXPECT_EQ(rank->bytes(0, 16, {Payload::result, 4, Leg::inside_host}), 16u);
+}
+
+TEST(InnerFormat, IsTheWireFormatAlsoWhereThatIsNamed) {
+  const Case rule{"e4m3", Accumulate::kahan, false};
+  FloatTensor named = scaled("e4m3");
+  named.inner = named.codec;
+  OneHost host(scaled("e4m3"), rule, 1, true, 2);
+  OneHost same(named, rule, 1, true, 2);
+  EXPECT_EQ(same.holder().part(same.host()), host.holder().part(host.host()));
 }
 
 TEST(InnerFormat, OfOneRankAloneOnItsHostIsNotTaken) {
