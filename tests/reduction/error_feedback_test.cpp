@@ -16,7 +16,7 @@ namespace {
 using reduction::FloatTensor;
 using reduction::Input;
 
-constexpr std::size_t kCount = 1500;  // more than a block
+constexpr std::size_t kCount = 2600;  // more than a block
 constexpr std::int16_t kExponent = 5;
 
 class ErrorFeedback : public ::testing::TestWithParam<const char*> {
@@ -97,8 +97,9 @@ TEST_P(ErrorFeedback, KeepsWhatAPartLosesThatStays) {
 TEST_P(ErrorFeedback, IsLeftAloneByATensorThatIsNotFinite) {
   const std::vector<float> before = residual_;
   FloatTensor poisoned = tensor();
-  // One of two groups is enough.
-  const std::vector<std::int16_t> exponents{numerics::kNothing, numerics::kNonFinite};
+  // One of three groups is enough.
+  const std::vector<std::int16_t> exponents{numerics::kNothing, numerics::kNonFinite,
+                                            numerics::kNothing};
   poisoned.exponents = exponents;
   poisoned.group = 1024;
   WholeTensor rank(poisoned, {part_}, {});

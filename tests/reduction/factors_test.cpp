@@ -17,7 +17,7 @@ using reduction::FloatTensor;
 using reduction::Host;
 using reduction::Input;
 
-constexpr std::size_t kCount = 1500;  // more than a block
+constexpr std::size_t kCount = 2600;  // more than a block
 
 std::vector<float> times(std::vector<float> values, int exponent) {
   for (float& x : values) x = std::ldexp(x, exponent);
@@ -52,7 +52,6 @@ TEST_P(Factors, OnTheWayInAreAsIfThePartHadBeenMultiplied) {
     const reduction::Join alone{{}, 0};
     EXPECT_EQ(got.join(alone, {Payload::result, 1}), wanted.join(alone, {Payload::result, 1}));
     EXPECT_TRUE(same_bits(got.keep(alone), wanted.keep(alone)));
-    EXPECT_EQ(exponent_of_sources(with, 0, 0, 1), numerics::kNothing);
   }
 }
 
@@ -88,36 +87,6 @@ TEST(FactorsOfHosts, ComeBeforeFp32Messages) {
   for (std::size_t i = 0; i < kCount; ++i) sum[i] += std::ldexp(other[i], -4);
   EXPECT_TRUE(same_bits(decoded(holder.part({{&input, 1}, 0}), "e4m3", kCount),
                         cast_of(sum, "e4m3", tensor.codec.emax() - 3, true)));
-}
-
-TEST(Exponents, AreOfProductsAndResiduals) {
-  const std::vector<float> part{1.0f, -3.0f, 0.5f};
-  std::vector<float> residual{0.0f, -1.5f, 0.0f};
-  FloatTensor tensor = tensor_of("e4m3");
-  tensor.sources = {part.data()};
-  tensor.count = 3;
-  EXPECT_EQ(exponent_of_sources(tensor, 0, 3, 1), 2);  // 3 < 4
-  EXPECT_EQ(exponent_of_sources(tensor, 0, 3, 3), 4);  // 9 < 16
-  EXPECT_EQ(exponent_of_sources(tensor, 2, 1, 1), -1);
-  tensor.residual = residual.data();
-  EXPECT_EQ(exponent_of_sources(tensor, 0, 3, 1), 3);  // 4.5 < 8
-  tensor.input_exponent = 100;
-  EXPECT_EQ(exponent_of_sources(tensor, 0, 3, 1), 103);
-  residual[0] = std::numeric_limits<float>::infinity();
-  EXPECT_EQ(exponent_of_sources(tensor, 0, 3, 1), numerics::kNonFinite);
-}
-
-TEST(Exponents, OfAllNodesAndOfHalves) {
-  const std::vector<std::uint16_t> one(2000, 0x3f80);  // bf16
-  std::vector<std::uint16_t> other(2000, 0);
-  other[1999] = 0x4100;  // 8
-  FloatTensor tensor = tensor_of("e4m3");
-  tensor.sources = {one.data(), other.data()};
-  tensor.type = DataType::fp32;
-  tensor.source_type = DataType::bf16;
-  EXPECT_EQ(exponent_of_sources(tensor, 0, 1999, 1), 0);
-  EXPECT_EQ(exponent_of_sources(tensor, 0, 2000, 1), 3);
-  EXPECT_EQ(exponent_of_sources(tensor, 1999, 1, 1), 3);
 }
 
 /// Three ranks with `delayed` scaling; the first two are on one host.
@@ -203,6 +172,19 @@ TEST_F(Delayed, ExponentOfAllSlicesIsKept) {
   EXPECT_EQ(other.out()[7], -2.0f);
   EXPECT_EQ(other.out()[8], 5.0f);
   EXPECT_EQ(other.out()[23], -2.0f);
+}
+
+TEST_F(Delayed, ExponentIsOfProductsAndResiduals) {
+  std::vector<float> residual(kCount, 0.0f);
+  residual[9] = -1.5f;
+  FloatTensor tensor = tensor_of("e4m3");
+  tensor.exponents = {&used_, 1};
+  tensor.delayed_world = kRanks;
+  tensor.input_exponent = 10;
+  tensor.residual = residual.data();
+  WholeTensor owner(tensor, {parts_[1]}, {});
+  owner.deliver(owner.join({{}, 0}, {Payload::result, 1}));
+  EXPECT_EQ(owner->largest_exponent(0), 14);  // 3.5 * 3 < 2^4
 }
 
 TEST_F(Delayed, CastsSaturateAndThatIsTold) {

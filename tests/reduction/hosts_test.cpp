@@ -17,7 +17,7 @@ using reduction::Host;
 using reduction::Input;
 using reduction::Join;
 
-constexpr std::size_t kCount = 1500;  // more than a block
+constexpr std::size_t kCount = 2600;  // more than a block
 constexpr std::size_t kHosts = 4;
 constexpr std::size_t kLocal = 8;
 constexpr std::int16_t kExponent = 7;
