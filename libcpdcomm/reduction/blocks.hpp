@@ -81,7 +81,7 @@ class Blocks {
     return std::max<std::size_t>(1, kTile / alignments_[tensor]) * alignments_[tensor];
   }
 
-  static constexpr std::size_t kTile = 1024;  // with their sums they stay next to a core
+  static constexpr std::size_t kTile = 2048;  // with their sums they stay next to a core
 
   std::vector<FloatTensor> tensors_;
   std::vector<std::size_t> alignments_;

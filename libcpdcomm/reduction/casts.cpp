@@ -1,7 +1,5 @@
 #include "reduction/casts.hpp"
 
-#include <utility>
-
 #include "codec/arrays.hpp"
 
 namespace cpdcomm::reduction {
@@ -11,6 +9,11 @@ constexpr std::uint16_t kResultPhase = 0xffff;
 
 bool scales_first(const codec::Codec& codec, const CastOptions& cast) {
   return codec.layout().block != 0 && cast.shift != 0;
+}
+
+CastOptions without_shift(CastOptions cast) {
+  cast.shift = 0;
+  return cast;
 }
 
 }  // namespace
@@ -55,22 +58,24 @@ CastOptions Casts::of_result(const Block& block) const {
   return options(block, block.wire().saturate, members_.back(), kResultPhase);
 }
 
-void encode_scaled(const codec::Codec& codec, const float* in, std::size_t count, CastOptions cast,
-                   codec::Place out, std::vector<float>& room) {
-  if (scales_first(codec, cast)) {
-    codec::scale(in, count, std::exchange(cast.shift, 0), room.data());
-    in = room.data();
+void encode_scaled(const codec::Codec& codec, const float* in, std::size_t count,
+                   const CastOptions& cast, codec::Place out, std::vector<float>& room) {
+  if (!scales_first(codec, cast)) {
+    codec.encode(in, count, cast, out);
+    return;
   }
-  codec.encode(in, count, cast, out);
+  codec::scale(in, count, cast.shift, room.data());
+  codec.encode(room.data(), count, without_shift(cast), out);
 }
 
-void round_scaled(const codec::Codec& codec, const float* in, std::size_t count, CastOptions cast,
-                  float* out) {
-  if (scales_first(codec, cast)) {
-    codec::scale(in, count, std::exchange(cast.shift, 0), out);
-    in = out;
+void round_scaled(const codec::Codec& codec, const float* in, std::size_t count,
+                  const CastOptions& cast, float* out) {
+  if (!scales_first(codec, cast)) {
+    codec.round(in, count, cast, out);
+    return;
   }
-  codec.round(in, count, cast, out);
+  codec::scale(in, count, cast.shift, out);
+  codec.round(out, count, without_shift(cast), out);
 }
 
 }  // namespace cpdcomm::reduction

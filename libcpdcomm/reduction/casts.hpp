@@ -39,10 +39,10 @@ class Casts {
 };
 
 /// Encodes x * 2^shift. Floats take the shift in the cast; blocks are scaled first, in `room`.
-void encode_scaled(const codec::Codec& codec, const float* in, std::size_t count, CastOptions cast,
-                   codec::Place out, std::vector<float>& room);
+void encode_scaled(const codec::Codec& codec, const float* in, std::size_t count,
+                   const CastOptions& cast, codec::Place out, std::vector<float>& room);
 /// decode(encode(x * 2^shift)) likewise; `out` may be `in`.
-void round_scaled(const codec::Codec& codec, const float* in, std::size_t count, CastOptions cast,
-                  float* out);
+void round_scaled(const codec::Codec& codec, const float* in, std::size_t count,
+                  const CastOptions& cast, float* out);
 
 }  // namespace cpdcomm::reduction

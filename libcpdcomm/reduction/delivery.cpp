@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "codec/arrays.hpp"
-#include "reduction/element.hpp"
+#include "reduction/elements.hpp"
 #include "reduction/float_messages.hpp"
 
 namespace cpdcomm::reduction {
@@ -42,18 +42,11 @@ void Delivery::store(const Block& block, const float* sum, Scratch& scratch) {
     const int shift = block.wire().shift - block.tensor.output_exponent;
     if (codec::finish(sum, block.count, shift, divisor_, values)) note_non_finite(block);
   }
-  if (block.tensor.type != DataType::fp32) put(block, values, scratch);
-}
-
-/// In an FP16 or BF16 tensor a sum can overflow where FP32 does not: what arrives is judged.
-void Delivery::put(const Block& block, const float* values, Scratch& scratch) {
   const FloatTensor& tensor = block.tensor;
-  auto* const destination =
-      static_cast<std::byte*>(tensor.destination) + block.first * size_of(tensor.type);
-  const codec::Codec codec = codec_of(tensor.type);
-  codec.encode(values, block.count, {}, destination);
-  codec.decode(destination, block.count, scratch.source.data());
-  if (codec::largest_bits(scratch.source.data(), block.count) >= numerics::kInfinity) {
+  if (tensor.type == DataType::fp32) return;
+  // In an FP16 or BF16 tensor a sum can overflow where FP32 does not: what arrives is judged.
+  if (write_elements(values, block.count, tensor.destination, tensor.type, block.first,
+                     scratch.source.data())) {
     note_non_finite(block);
   }
 }

@@ -26,7 +26,6 @@ class Delivery {
  private:
   float* room_for_values(const Block& block, Scratch& scratch) const;
   void note_non_finite(const Block& block);
-  void put(const Block& block, const float* values, Scratch& scratch);
 
   const Blocks& blocks_;
   float divisor_;

@@ -88,28 +88,32 @@ void FloatReduction::enter_own(const Block& block, const Host& host, std::size_t
   summation_.add(scratch.total, sum, block.count, cast);
 }
 
+/// scratch.total becomes a partial sum that has begun elsewhere.
+void FloatReduction::go_on(const Block& block, const std::byte* bytes, Scratch& scratch) const {
+  if (summation_.has_compensation()) {
+    decode_pair(block, bytes, scratch.total);
+  } else {
+    block.tensor.codec.decode(place_of(block, bytes), block.count, scratch.total.sum.data());
+  }
+}
+
 /// A received part or partial sum joins scratch.total, which then holds `held` parts.
 void FloatReduction::enter(const Block& block, const Input& input, const std::byte* bytes,
-                           bool first, std::size_t held, Scratch& scratch) const {
+                           std::size_t held, Scratch& scratch) const {
   const codec::Codec& codec = block.tensor.codec;
   const codec::ConstPlace place = place_of(block, bytes);
-  const bool part = input.payload == Payload::part;
-  const bool pair = messages_.is_pair(block.tensor, {input.payload, input.parts});
-  const bool goes_on = first && !part;  // a sum that has begun elsewhere
-  if (pair) {
-    decode_pair(block, bytes, goes_on ? scratch.total : scratch.received);
-  } else if (goes_on) {
-    codec.decode(place, block.count, scratch.total.sum.data());
-  } else if (summation_.only_adds()) {
+  if (summation_.only_adds()) {
     decode_add(codec, place, block.count, scratch.total.sum.data());
     return;
+  }
+  const Cast cast(codec, casts_.of_sum(block, held));
+  const bool pair = messages_.is_pair(block.tensor, {input.payload, input.parts});
+  if (pair) {
+    decode_pair(block, bytes, scratch.received);
   } else {
     codec.decode(place, block.count, scratch.received.sum.data());
   }
-  if (goes_on) return;
-
-  const Cast cast(codec, casts_.of_sum(block, held));
-  if (part && !pair) {
+  if (input.payload == Payload::part && !pair) {
     summation_.add(scratch.total, scratch.received.sum.data(), block.count, cast);
   } else {
     summation_.join(scratch.total, scratch.received, block.count, cast);
@@ -120,17 +124,21 @@ void FloatReduction::enter(const Block& block, const Input& input, const std::by
 /// holds then.
 std::size_t FloatReduction::join_block(const Block& block, const Join& join,
                                        Scratch& scratch) const {
+  const bool goes_on = join.own_after != 0 && join.inputs[0].payload == Payload::partial;
   std::size_t held = 0;
-  scratch.total.clear(block.count);
+  if (!goes_on) summation_.clear(scratch.total, block.count);
   for (std::size_t i = 0; i <= join.inputs.size(); ++i) {
     if (i == join.own_after) {
       held += host_.parts(join.host);
       enter_own(block, join.host, held, scratch);
     }
     if (i == join.inputs.size()) break;
-    const Input& input = join.inputs[i];
-    held += static_cast<std::size_t>(input.parts) * nodes_;
-    enter(block, input, scratch.cursors[i], i == 0 && join.own_after != 0, held, scratch);
+    held += static_cast<std::size_t>(join.inputs[i].parts) * nodes_;
+    if (i == 0 && goes_on) {
+      go_on(block, scratch.cursors[0], scratch);
+    } else {
+      enter(block, join.inputs[i], scratch.cursors[i], held, scratch);
+    }
   }
   return held;
 }

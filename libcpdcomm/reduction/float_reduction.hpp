@@ -59,8 +59,9 @@ class FloatReduction : public Reduction {
   void encode_block(const Block& block, const Host& host, Leg leg, std::byte* out,
                     Scratch& scratch) const;
   void enter_own(const Block& block, const Host& host, std::size_t held, Scratch& scratch) const;
-  void enter(const Block& block, const Input& input, const std::byte* bytes, bool first,
-             std::size_t held, Scratch& scratch) const;
+  void go_on(const Block& block, const std::byte* bytes, Scratch& scratch) const;
+  void enter(const Block& block, const Input& input, const std::byte* bytes, std::size_t held,
+             Scratch& scratch) const;
   std::size_t join_block(const Block& block, const Join& join, Scratch& scratch) const;
   void pass(const Range& range, std::span<const Input> inputs, Leg leg,
             std::vector<const std::byte*>& cursors, Scratch& scratch) const;

@@ -53,11 +53,6 @@ inline bool takes_scale(const codec::Codec& codec) {
 std::int16_t exponent_of(const FloatTensor& tensor, const float* values, std::size_t count,
                          std::uint64_t world);
 
-/// The same of values first .. first + count of all sources, which it reads: APS, first step.
-/// @param world  ranks times emulated nodes
-std::int16_t exponent_of_sources(const FloatTensor& tensor, std::size_t first, std::size_t count,
-                                 std::uint64_t world);
-
 /// Values first .. first + count of one source as FP32, the residual added: in their place, or put
 /// into `room`.
 const float* read_source(const FloatTensor& tensor, std::size_t source, std::size_t first,

@@ -7,7 +7,7 @@ void HostPart::sum(const Block& block, const Host& host, Scratch& scratch) const
   const Summation& summation = by_rule ? summation_ : summation_for(Accumulate::wide);
   const Level inner = block.inner();
   const bool emulated = nodes_ > 1;
-  scratch.own.clear(block.count);
+  summation.clear(scratch.own, block.count);
   for (std::size_t member = 0; member < parts(host); ++member) {
     const float* part = scratch.values.data();
     if (emulated || member == host.own_after) {

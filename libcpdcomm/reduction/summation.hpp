@@ -18,10 +18,6 @@ struct PartialSum {
     sum.resize(count);
     compensation.resize(count);
   }
-  void clear(std::size_t count) {
-    std::fill_n(sum.begin(), count, 0.0f);
-    std::fill_n(compensation.begin(), count, 0.0f);
-  }
 };
 
 /// The cast Q of a block of one tensor, after scaling.
@@ -44,6 +40,11 @@ class Summation {
 
   /// Whether a partial sum is a pair.
   virtual bool has_compensation() const { return false; }
+  /// Makes a sum of no parts.
+  void clear(PartialSum& sum, std::size_t count) const {
+    std::fill_n(sum.sum.begin(), count, 0.0f);
+    if (has_compensation()) std::fill_n(sum.compensation.begin(), count, 0.0f);
+  }
   /// Whether to join is no more than to add.
   virtual bool only_adds() const { return false; }
   /// Adds one rank's or node's part.

@@ -15,7 +15,7 @@ using reduction::FloatTensor;
 using reduction::Input;
 using reduction::Range;
 
-constexpr std::size_t kCount = 2500;  // more than two blocks
+constexpr std::size_t kCount = 4500;  // more than two blocks
 
 /// One rank's reduction of one tensor, `nodes` times the same gradients.
 class OneTensor {

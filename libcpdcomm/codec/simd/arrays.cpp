@@ -52,37 +52,76 @@ void add(float* sum, const float* part, std::size_t count) {
   plain::add(sum + i, part + i, count - i);
 }
 
-/// Whether 2^shift is a normal number, so that one product by it is rounded once.
-HWY_INLINE bool is_factor(int shift) { return -126 <= shift && shift <= 127; }
+// What a vector is multiplied by or divided by: nothing costs nothing.
 
-void scale(const float* in, std::size_t count, int shift, float* out) {
-  std::size_t i = 0;
-  if (is_factor(shift)) {
-    const F d;
-    const VF factor = hn::Set(d, numerics::power_of_two(shift));
-    for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
-      hn::StoreU(hn::Mul(hn::LoadU(d, in + i), factor), d, out + i);
-    }
-  }
-  plain::scale(in + i, count - i, shift, out + i);
+struct Unchanged {
+  HWY_INLINE VF operator()(VF x) const { return x; }
+};
+
+struct TimesOnce {
+  VF factor;
+  HWY_INLINE VF operator()(VF x) const { return hn::Mul(x, factor); }
+};
+
+struct TimesTwice {
+  VF first;
+  VF second;
+  HWY_INLINE VF operator()(VF x) const { return hn::Mul(hn::Mul(x, first), second); }
+};
+
+struct DividedBy {
+  VF divisor;
+  HWY_INLINE VF operator()(VF x) const { return hn::Div(x, divisor); }
+};
+
+HWY_INLINE VF splat(float x) { return hn::Set(F(), x); }
+
+/// Calls work(product by 2^shift), which rounds once. Where FP32 has no such factor it takes two
+/// steps: what the first step of a small factor rounds is zero after the second.
+/// @return what `work` returns: how many values it did; 0 where no two factors do
+template <typename Work>
+HWY_INLINE std::size_t with_power_of_two(int shift, const Work& work) {
+  if (shift == 0) return work(Unchanged{});
+  if (-126 <= shift && shift <= 127) return work(TimesOnce{splat(numerics::power_of_two(shift))});
+  if (shift < -252 || shift > 254) return 0;
+  const int half = shift / 2;
+  return work(
+      TimesTwice{splat(numerics::power_of_two(half)), splat(numerics::power_of_two(shift - half))});
 }
 
-/// Whether to divide is to multiply by a reciprocal that is a normal number: the same bits.
-HWY_INLINE bool has_exact_reciprocal(float divisor) {
+/// Calls work(division). By a power of two it is a product, with the same bits where the reciprocal
+/// is a normal number.
+template <typename Work>
+HWY_INLINE std::size_t with_divisor(float divisor, const Work& work) {
+  if (divisor == 1.0f) return work(Unchanged{});
   const bool is_power = (numerics::bits_of(divisor) & 0x007fffffu) == 0;
-  return is_power && 0x1p-126f <= divisor && divisor <= 0x1p126f;
+  if (is_power && 0x1p-126f <= divisor && divisor <= 0x1p126f) {
+    return work(TimesOnce{splat(1.0f / divisor)});
+  }
+  return work(DividedBy{splat(divisor)});
+}
+
+void scale(const float* in, std::size_t count, int shift, float* out) {
+  const F d;
+  const std::size_t done = with_power_of_two(shift, [&](auto product) HWY_ATTR {
+    std::size_t i = 0;
+    for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+      hn::StoreU(product(hn::LoadU(d, in + i)), d, out + i);
+    }
+    return i;
+  });
+  plain::scale(in + done, count - done, shift, out + done);
 }
 
 /// Whole vectors of `finish`; returns how many values they hold.
-template <typename Divide>
-HWY_INLINE std::size_t finish_vectors(const float* in, std::size_t count, int shift,
-                                      const Divide& divide, float* out, VU& largest) {
+template <typename Product, typename Division>
+HWY_INLINE std::size_t finish_vectors(const float* in, std::size_t count, Product product,
+                                      Division division, float* out, VU& largest) {
   const F d;
-  const VF factor = hn::Set(d, numerics::power_of_two(-shift));
   const VF nan = float_of(set(numerics::kQuietNan));
   std::size_t i = 0;
   for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
-    const VF value = divide(hn::Mul(hn::LoadU(d, in + i), factor));
+    const VF value = division(product(hn::LoadU(d, in + i)));
     const VU magnitude = magnitude_of(bits_of(value));
     largest = hn::Max(largest, magnitude);
     const auto is_nan =
@@ -93,36 +132,29 @@ HWY_INLINE std::size_t finish_vectors(const float* in, std::size_t count, int sh
 }
 
 bool finish(const float* in, std::size_t count, int shift, float divisor, float* out) {
-  const F d;
-  std::size_t i = 0;
   VU largest = hn::Zero(U());
-  if (is_factor(-shift) && has_exact_reciprocal(divisor)) {
-    const VF by = hn::Set(d, 1.0f / divisor);
-    const auto divide = [&](VF value) HWY_ATTR { return hn::Mul(value, by); };
-    i = finish_vectors(in, count, shift, divide, out, largest);
-  } else if (is_factor(-shift)) {
-    const VF by = hn::Set(d, divisor);
-    const auto divide = [&](VF value) HWY_ATTR { return hn::Div(value, by); };
-    i = finish_vectors(in, count, shift, divide, out, largest);
-  }
-  const bool rest = plain::finish(in + i, count - i, shift, divisor, out + i);
+  const std::size_t done = with_power_of_two(-shift, [&](auto product) HWY_ATTR {
+    return with_divisor(divisor, [&](auto division) HWY_ATTR {
+      return finish_vectors(in, count, product, division, out, largest);
+    });
+  });
+  const bool rest = plain::finish(in + done, count - done, shift, divisor, out + done);
   return rest || largest_lane(largest) >= numerics::kInfinity;
 }
 
 void cast_error(const float* values, const float* cast, std::size_t count, int shift,
                 float* error) {
-  std::size_t i = 0;
-  if (is_factor(-shift)) {
-    const F d;
-    const VF factor = hn::Set(d, numerics::power_of_two(-shift));
+  const F d;
+  const std::size_t done = with_power_of_two(-shift, [&](auto product) HWY_ATTR {
+    std::size_t i = 0;
     for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
-      const VF back = hn::Mul(hn::LoadU(d, cast + i), factor);
-      const VF lost = hn::Sub(hn::LoadU(d, values + i), back);
+      const VF lost = hn::Sub(hn::LoadU(d, values + i), product(hn::LoadU(d, cast + i)));
       const auto special = hn::RebindMask(d, is_special(magnitude_of(bits_of(lost))));
       hn::StoreU(hn::IfThenElse(special, hn::LoadU(d, error + i), lost), d, error + i);
     }
-  }
-  plain::cast_error(values + i, cast + i, count - i, shift, error + i);
+    return i;
+  });
+  plain::cast_error(values + done, cast + done, count - done, shift, error + done);
 }
 
 void random_words(const RandomStream& stream, std::size_t count, std::uint32_t* out) {

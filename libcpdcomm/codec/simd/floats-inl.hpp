@@ -164,23 +164,26 @@ class FastCast {
   VF push_;
 };
 
-/// As FastCast without a shift, and straight to the value instead of its code.
+/// As FastCast, and straight to the value instead of its code: rounded at the scale of x, where all
+/// of the format's range must be normal, then multiplied by 2^shift, which is exact.
 class FastRound {
  public:
   static bool takes(const numerics::FloatLayout& to, int shift) {
-    return shift == 0 && FastCast::takes(to, shift);
+    const bool is_factor = -126 <= shift && shift <= 127;
+    return is_factor && to.emax - shift <= 127 && FastCast::takes(to, shift);
   }
 
-  HWY_INLINE FastRound(const numerics::FloatLayout& to, bool saturate)
+  HWY_INLINE FastRound(const numerics::FloatLayout& to, int shift, bool saturate)
       : to_(to),
         drop_(set(static_cast<std::uint32_t>(23 - to.man_bits))),
         last_bit_(set(to.man_bits > 0 ? 1u : 0u)),
         below_half_(set((1u << (22 - to.man_bits)) - (to.man_bits > 0 ? 1u : 0u))),
         kept_(set(~0u << (23 - to.man_bits))),
-        first_normal_(set_int((to.emin + 127) << 23)),
-        largest_(hn::BitCast(I(), value_bits(to.largest))),
-        overflow_(value_bits(saturate ? to.largest : to.overflow)),
-        push_(hn::Set(F(), numerics::power_of_two(to.emin - to.man_bits + 23))) {}
+        first_normal_(set_int((to.emin - shift + 127) << 23)),
+        largest_(hn::BitCast(I(), unscaled_bits(to.largest, shift))),
+        overflow_(unscaled_bits(saturate ? to.largest : to.overflow, shift)),
+        push_(hn::Set(F(), numerics::power_of_two(to.emin - shift - to.man_bits + 23))),
+        factor_(hn::Set(F(), numerics::power_of_two(shift))) {}
 
   HWY_INLINE VF operator()(VU bits) const {
     const VU magnitude = magnitude_of(bits);
@@ -191,7 +194,7 @@ class FastRound {
     const VU rounded = hn::IfThenElse(hn::RebindMask(U(), is_subnormal), subnormal, normal);
     const auto too_large = hn::Gt(hn::BitCast(I(), rounded), largest_);
     const VU value = hn::IfThenElse(hn::RebindMask(U(), too_large), overflow_, rounded);
-    return float_of(hn::Or(value, hn::And(bits, set(0x80000000u))));
+    return hn::Mul(float_of(hn::Or(value, hn::And(bits, set(0x80000000u)))), factor_);
   }
 
   /// The values of finite ones with those of others put in.
@@ -212,6 +215,9 @@ class FastRound {
   HWY_INLINE VU value_bits(std::uint32_t code) const {
     return set(numerics::bits_of(numerics::decode_value(code, to_)));
   }
+  HWY_INLINE VU unscaled_bits(std::uint32_t code, int shift) const {
+    return set(numerics::bits_of(numerics::scale_value(numerics::decode_value(code, to_), -shift)));
+  }
 
   numerics::FloatLayout to_;
   VU drop_;
@@ -222,6 +228,7 @@ class FastRound {
   VI largest_;
   VU overflow_;
   VF push_;
+  VF factor_;
 };
 
 /// Stochastic, where all of the format's normal range is normal in FP32 too.

@@ -21,6 +21,10 @@ const Kernels& float_kernels() { return plain::kFloats; }
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Of what is done to each group of vectors: a call would cost as much.
+#undef CPDCOMM_INLINE_LAMBDA
+#define CPDCOMM_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
+
 /// Calls `work(tile, values, words)` for each tile: its first value, its values and their random
 /// words.
 template <typename Work>
@@ -112,10 +116,10 @@ HWY_INLINE void round_groups(const float* in, std::size_t count, const CastOptio
 void round(const Layout& layout, const float* in, std::size_t count, const CastOptions& options,
            float* out) {
   if (!options.stochastic && FastRound::takes(layout.floats, options.shift)) {
-    const FastRound rounding(layout.floats, options.saturate);
+    const FastRound rounding(layout.floats, options.shift, options.saturate);
     round_groups(in, count, options, out,
                  [&](const float* values, const std::uint32_t*, float* to)
-                     HWY_ATTR { round_group<2>(rounding, values, to); });
+                     CPDCOMM_INLINE_LAMBDA { round_group<2>(rounding, values, to); });
     return;
   }
   const ValueOf value_of(layout.floats);
@@ -123,7 +127,7 @@ void round(const Layout& layout, const float* in, std::size_t count, const CastO
             [&]<typename Cast>(Cast cast) HWY_ATTR {
               round_groups(in, count, options, out,
                            [&](const float* values, const std::uint32_t* words, float* to)
-                               HWY_ATTR {
+                               CPDCOMM_INLINE_LAMBDA {
                                  using Pair = std::uint16_t;
                                  VU codes[kGroup<Pair>];
                                  cast_group<Pair>(cast, values, words, codes);
