@@ -80,8 +80,7 @@ void Hosts::progress() {
 }
 
 bool Hosts::sends_wait_for_peers() const {
-  const bool across = std::ranges::find(local_of_, kAcross) != local_of_.end();
-  return across && network_->sends_wait_for_peers();
+  return network_->sends_wait_for_peers() || (memory_ && memory_->sends_wait_for_peers());
 }
 
 void Hosts::keep_address() {

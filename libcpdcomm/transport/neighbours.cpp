@@ -119,7 +119,8 @@ class Meeting {
   HostMap exchange_views() {
     std::vector<int> seen;
     for (std::size_t rank = 0; rank < cards_.size(); ++rank) {
-      objects_.push_back(find(cards_[rank]));
+      // Whoever cannot be seen does not look.
+      objects_.push_back(offer_ ? find(cards_[rank]) : std::nullopt);
       if (objects_[rank] || rank == own_) seen.push_back(static_cast<int>(rank));
     }
     std::vector<std::vector<int>> all;

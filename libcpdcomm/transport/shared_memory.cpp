@@ -12,7 +12,7 @@
 namespace cpdcomm::transport {
 namespace {
 
-constexpr std::uint64_t kNoSlot = ~std::uint64_t{0} >> 1;  // the token of an empty message
+constexpr std::uint64_t kShortToken = std::uint64_t{1} << 62;  // with its number
 constexpr unsigned kRoundsPerLook = 1024;
 constexpr auto kLookEvery = std::chrono::seconds(1);
 
@@ -91,7 +91,8 @@ Request SharedMemory::start_send(int peer, int channel, std::span<const std::byt
                 fmt::format("a message of {} bytes; at most {} go", bytes.size(), kLongestMessage));
   }
   Sent sent{.peer = peer};
-  const auto place = bytes.empty() ? std::nullopt : place_of(bytes);
+  const bool is_short = bytes.size() <= RingEntry::kShort;
+  const auto place = is_short ? std::nullopt : place_of(bytes);
   if (place) {
     // At once, even if the message has to wait: from now on the slot must stay as it is.
     SlotReaders& readers = readers_at(*place);
@@ -99,12 +100,23 @@ Request SharedMemory::start_send(int peer, int channel, std::span<const std::byt
     // A peer's slot is kept by this count; to wait for its end would be to wait for ourselves.
     if (static_cast<int>(place->region) == rank_) sent.readers = &readers;
   }
-  const Waiting message{sends_.add(sent), bytes, place};
+  const Waiting message{add_request(sent), bytes, place};
   if (!out.waiting.empty() || !put(out, message)) {
     out.waiting.push_back(message);
     ++waiting_;
   }
   return message.request;
+}
+
+Request SharedMemory::add_request(const Sent& sent) {
+  if (free_requests_.empty()) {
+    sends_.push_back(sent);
+    return static_cast<Request>(sends_.size() - 1);
+  }
+  const Request request = free_requests_.back();
+  free_requests_.pop_back();
+  sends_[request] = sent;
+  return request;
 }
 
 /// Puts a message into its ring; false when that is full, or there is no slot to copy it to.
@@ -114,19 +126,25 @@ bool SharedMemory::put(Outgoing& out, const Waiting& message) {
     out.taken = out.ring->taken.load(std::memory_order_acquire);
     if (out.sent - out.taken == Ring::kEntries) return false;
   }
-  Place place{0, 0};  // of an empty message: no matter
-  if (!message.bytes.empty()) {
-    const auto found = message.place ? message.place : copy(message.bytes);
-    if (!found) return false;
-    place = *found;
-  }
   RingEntry& entry = out.ring->entry(out.sent);
-  entry.region = place.region;
-  entry.offset = place.offset;
-  entry.size = static_cast<std::uint32_t>(message.bytes.size());
+  if (!fill(entry, message)) return false;
   // Released: who sees the turn sees the entry, the message and its count of readers.
   entry.turn.store(++out.sent, std::memory_order_release);
   sends_[message.request].placed = true;
+  return true;
+}
+
+bool SharedMemory::fill(RingEntry& entry, const Waiting& message) {
+  const auto bytes = message.bytes;
+  entry.size = static_cast<std::uint32_t>(bytes.size());
+  if (bytes.size() <= RingEntry::kShort) {
+    std::ranges::copy(bytes, entry.bytes.begin());
+    return true;
+  }
+  const auto place = message.place ? message.place : copy(bytes);
+  if (!place) return false;
+  entry.region = place->region;
+  entry.offset = place->offset;
   return true;
 }
 
@@ -156,7 +174,7 @@ bool SharedMemory::done(Request request) {
     watches_[static_cast<std::size_t>(sent.peer)].awaited = true;
     return false;
   }
-  sends_.remove(request);
+  free_requests_.push_back(request);
   return true;
 }
 
@@ -167,11 +185,11 @@ bool SharedMemory::take(int peer, int channel, Arrival& arrival) {
     watches_[static_cast<std::size_t>(peer)].awaited = true;
     return false;
   }
-  arrival = {nullptr, entry.size, kNoSlot};
-  if (entry.size != 0) {
-    const Place place{entry.region, entry.offset};
-    arrival.data = regions_[place.region].slots() + place.offset;
-    arrival.token = std::uint64_t{place.region} << 32 | place.offset;
+  if (entry.size <= RingEntry::kShort) {
+    keep_short(entry, arrival);
+  } else {
+    arrival = {regions_[entry.region].slots() + entry.offset, entry.size,
+               std::uint64_t{entry.region} << 32 | entry.offset};
   }
   // Released: the entry has been read and may be written again.
   in.ring->taken.store(++in.taken, std::memory_order_release);
@@ -179,8 +197,23 @@ bool SharedMemory::take(int peer, int channel, Arrival& arrival) {
   return true;
 }
 
+/// Entries are written again in their order, but messages are released in any.
+void SharedMemory::keep_short(const RingEntry& entry, Arrival& arrival) {
+  if (free_shorts_.empty()) {
+    free_shorts_.push_back(static_cast<std::uint32_t>(shorts_.size()));
+    shorts_.push_back(std::make_unique<ShortMessage>());
+  }
+  const std::uint32_t number = free_shorts_.back();
+  free_shorts_.pop_back();
+  std::copy_n(entry.bytes.begin(), entry.size, shorts_[number]->begin());
+  arrival = {shorts_[number]->data(), entry.size, kShortToken | number};
+}
+
 void SharedMemory::release(const Arrival& arrival) {
-  if (arrival.token == kNoSlot) return;
+  if ((arrival.token & kShortToken) != 0) {
+    free_shorts_.push_back(static_cast<std::uint32_t>(arrival.token));
+    return;
+  }
   const Place place{static_cast<std::uint32_t>(arrival.token >> 32),
                     static_cast<std::uint32_t>(arrival.token)};
   // Released: the message has been read.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -8,7 +9,6 @@
 #include <vector>
 
 #include "transport/shared_region.hpp"
-#include "transport/slots.hpp"
 #include "transport/transport.hpp"
 
 namespace cpdcomm::transport {
@@ -23,8 +23,8 @@ struct Neighbour {
 ///
 /// A message lies in a slot of its sender's region, and readers read it there. What is sent from a
 /// slot that allocate() has given, or that was taken from a peer, is not copied; other memory is
-/// copied into a slot. Where a ring is full or no slot is free, a send waits in this process for
-/// progress().
+/// copied into a slot. Short messages are copied, too, and need none. Where a ring is full or no
+/// slot is free, a send waits in this process for progress().
 ///
 /// A send from own slots is done when no reader is left of anything sent from that slot, so what
 /// comes back to its sender must not be sent on from there; any other send is done when it is in
@@ -55,8 +55,7 @@ class SharedMemory final : public Transport {
   ///         second or two, and it did not end in good order
   void progress() override;
 
-  /// Not for them to end: only for their turn to write to a slot again.
-  bool sends_wait_for_peers() const override { return false; }
+  bool sends_wait_for_peers() const override { return true; }
   void keep_address() override {}  // no two objects have the same name
   void abandon() override {}
 
@@ -66,6 +65,7 @@ class SharedMemory final : public Transport {
     std::uint32_t region;
     std::uint32_t offset;
   };
+  using ShortMessage = std::array<std::byte, RingEntry::kShort>;
   /// A send that is not over.
   struct Sent {
     int peer = 0;
@@ -76,7 +76,7 @@ class SharedMemory final : public Transport {
   struct Waiting {
     Request request;
     std::span<const std::byte> bytes;
-    std::optional<Place> place;  // none: still to be copied
+    std::optional<Place> place;  // none: to be copied
   };
   /// Messages to one peer on one channel.
   struct Outgoing {
@@ -97,10 +97,13 @@ class SharedMemory final : public Transport {
   };
 
   Request start_send(int peer, int channel, std::span<const std::byte> bytes) override;
+  Request add_request(const Sent& sent);
   std::size_t line(int peer, int channel) const;
   std::optional<Place> place_of(std::span<const std::byte> bytes) const;
   SlotReaders& readers_at(Place place) const;
+  void keep_short(const RingEntry& entry, Arrival& arrival);
   bool put(Outgoing& line, const Waiting& message);
+  bool fill(RingEntry& entry, const Waiting& message);
   std::optional<Place> copy(std::span<const std::byte> bytes);
   void put_waiting();
   void look_for_the_dead();
@@ -112,11 +115,14 @@ class SharedMemory final : public Transport {
   std::vector<Neighbour> neighbours_;
   std::vector<Outgoing> outgoing_;  // by peer and channel
   std::vector<Incoming> incoming_;
-  Slots<Sent> sends_;
-  std::size_t given_ = 0;       // slots
-  std::size_t next_copy_ = 0;   // of the slots for copies
-  std::size_t waiting_ = 0;     // sends
-  std::size_t first_line_ = 0;  // whose waiting sends are looked at first
+  std::vector<Sent> sends_;  // by request
+  std::vector<Request> free_requests_;
+  std::size_t given_ = 0;                              // slots
+  std::size_t next_copy_ = 0;                          // of the slots for copies
+  std::size_t waiting_ = 0;                            // sends
+  std::size_t first_line_ = 0;                         // whose waiting sends are looked at first
+  std::vector<std::unique_ptr<ShortMessage>> shorts_;  // taken
+  std::vector<std::uint32_t> free_shorts_;
   std::vector<Watch> watches_;  // by peer
   unsigned rounds_ = 0;
   std::chrono::steady_clock::time_point next_look_;

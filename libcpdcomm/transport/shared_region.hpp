@@ -13,7 +13,8 @@ namespace cpdcomm::transport {
 /// How memory is laid out in which ranks of one host send to each other: the same in all of them.
 ///
 /// Each rank has one region. In it stand its slots, which hold messages, and for each reader and
-/// channel a ring, where it says which slots (of any rank) hold that reader's next messages.
+/// channel a ring, with that reader's next messages: short ones themselves, and for longer ones in
+/// which slot they are, of any rank.
 struct RegionShape {
   std::size_t ranks = 1;     ///< on the host
   std::size_t channels = 1;  ///< of a pair of ranks
@@ -21,22 +22,27 @@ struct RegionShape {
 };
 
 /// A message on its way. The reader waits for `turn` to become the number of the message.
-struct RingEntry {
+struct alignas(128) RingEntry {
+  /// A message that is no longer stands in its entry: a header and a few values.
+  static constexpr std::size_t kShort = 112;
+
   std::atomic<std::uint32_t> turn;
-  std::uint32_t region;  ///< whose slot
-  std::uint32_t offset;  ///< of the message from the region's first slot
   std::uint32_t size;
+  std::uint32_t region;  ///< of a longer one: whose slot
+  std::uint32_t offset;  ///< from that region's first slot
+  std::array<std::byte, kShort> bytes;
 };
+static_assert(sizeof(RingEntry) == 128);
 
 /// From one writer to one reader. What the reader writes has a cache line of its own, which the
 /// writer only reads when the ring seems full.
 struct Ring {
-  static constexpr std::uint32_t kEntries = 64;
+  static constexpr std::uint32_t kEntries = 32;
 
   RingEntry& entry(std::uint32_t number) { return entries[number % kEntries]; }
 
-  alignas(64) std::atomic<std::uint32_t> taken;  ///< messages so far
-  alignas(64) std::array<RingEntry, kEntries> entries;
+  alignas(128) std::atomic<std::uint32_t> taken;  ///< messages so far
+  std::array<RingEntry, kEntries> entries;
 };
 
 /// How many readers a slot has: it may be written again when there are none.
@@ -77,12 +83,14 @@ class Region {
   static constexpr std::size_t kPage = 4096;
   static constexpr std::size_t kReadersAt = sizeof(RegionHeader);
 
+  static std::size_t round_up(std::size_t offset, std::size_t to) {
+    return (offset + to - 1) / to * to;
+  }
   static std::size_t rings_at(const RegionShape& shape) {
-    return kReadersAt + shape.slots * sizeof(SlotReaders);
+    return round_up(kReadersAt + shape.slots * sizeof(SlotReaders), alignof(Ring));
   }
   static std::size_t slots_at(const RegionShape& shape) {
-    const std::size_t end = rings_at(shape) + shape.ranks * shape.channels * sizeof(Ring);
-    return (end + kPage - 1) / kPage * kPage;
+    return round_up(rings_at(shape) + shape.ranks * shape.channels * sizeof(Ring), kPage);
   }
   template <typename T>
   T& at(std::size_t offset) const {

@@ -26,6 +26,8 @@ using transport::Arrival;
 using transport::kLongestMessage;
 using transport::Neighbourhood;
 using transport::Request;
+using transport::Ring;
+using transport::RingEntry;
 using transport::SharedMemory;
 using transport::Transport;
 
@@ -47,11 +49,16 @@ std::set<std::string> names() {
   return found;
 }
 
-/// Names that were not there before. Other tests run beside this one, so nothing is said of theirs.
-std::set<std::string> new_names(const std::set<std::string>& before) {
-  std::set<std::string> found;
-  std::ranges::set_difference(names(), before, std::inserter(found, found.end()));
-  return found;
+/// Those names of now that last. Other tests run beside this one, and their names come and go.
+std::set<std::string> lasting_names() {
+  std::set<std::string> lasting = names();
+  for (int i = 0; i < 30 && !lasting.empty(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    std::set<std::string> still;
+    std::ranges::set_intersection(names(), lasting, std::inserter(still, still.end()));
+    lasting = still;
+  }
+  return lasting;
 }
 
 /// Runs work(rank) on as many threads.
@@ -112,16 +119,8 @@ TEST_F(SharedMemoryRanks, KnowTheirPlace) {
   }
 }
 
-TEST_F(SharedMemoryRanks, LeaveNoName) {
-  // Other processes' names come and go; one of ours would stay.
-  std::set<std::string> ours = names();
-  for (int i = 0; i < 20 && !ours.empty(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    std::set<std::string> both;
-    std::ranges::set_intersection(names(), ours, std::inserter(both, both.end()));
-    ours = both;
-  }
-  EXPECT_EQ(ours, std::set<std::string>{});
+TEST_F(SharedMemoryRanks, LeaveNoNameWhileTheyLive) {
+  EXPECT_EQ(lasting_names(), std::set<std::string>{});
 }
 
 TEST_F(SharedMemoryRanks, ReadASlotInItsPlaceAndGiveItBack) {
@@ -207,7 +206,7 @@ TEST_F(SharedMemoryRanks, LetSendsWaitWhenNoSlotIsFree) {
   const std::size_t copies = SharedMemory::copy_slots(kRanks);
   std::vector<Bytes> sent;
   std::vector<Request> requests;
-  for (unsigned i = 0; i < copies + 6; ++i) sent.push_back(message(100 + i, i));
+  for (unsigned i = 0; i < copies + 6; ++i) sent.push_back(message(200 + i, i));
   for (std::size_t i = 0; i < sent.size(); ++i) {
     requests.push_back(rank(0).send(i % 2 == 0 ? 1 : 2, 0, sent[i]));
   }
@@ -247,27 +246,43 @@ TEST_F(SharedMemoryRanks, SendOnWhatTheyTook) {
   rank(1).release(at_one);
   EXPECT_FALSE(rank(0).done(first)) << "a rank that it was sent on to still reads it";
   const Arrival at_two = arrived(2, 1);
-  const Request third = rank(2).send(3, 5, {at_two.data + 100, 10});
+  const Request third = rank(2).send(3, 5, {at_two.data + 100, 150});
   rank(2).release(at_two);
   EXPECT_TRUE(rank(2).done(third));
   EXPECT_FALSE(rank(0).done(first));
-  EXPECT_EQ(taken(3, 2, 5), message(10, 150));
+  EXPECT_EQ(taken(3, 2, 5), message(150, 150));
   EXPECT_TRUE(rank(0).done(first));
 }
 
 TEST_F(SharedMemoryRanks, SendOnThroughAFullRing) {
-  for (int i = 0; i < 64; ++i) rank(1).send(2, 0, {});
-  const Request first = rank(0).send(1, 0, slot(0, message(9, 1)));
+  for (std::uint32_t i = 0; i < Ring::kEntries; ++i) rank(1).send(2, 0, {});
+  const Request first = rank(0).send(1, 0, slot(0, message(900, 1)));
   const Arrival arrival = arrived(1, 0);
   const Request second = rank(1).send(2, 0, {arrival.data, arrival.size});
   EXPECT_FALSE(rank(1).done(second));
-  for (int i = 0; i < 64; ++i) EXPECT_EQ(taken(2, 1), Bytes{});
+  for (std::uint32_t i = 0; i < Ring::kEntries; ++i) EXPECT_EQ(taken(2, 1), Bytes{});
   rank(1).progress();
   EXPECT_TRUE(rank(1).done(second));
   rank(1).release(arrival);
   EXPECT_FALSE(rank(0).done(first));
-  EXPECT_EQ(taken(2, 1), message(9, 1));
+  EXPECT_EQ(taken(2, 1), message(900, 1));
   EXPECT_TRUE(rank(0).done(first));
+}
+
+TEST_F(SharedMemoryRanks, KeepShortMessagesUntilTheyAreReleased) {
+  const auto bytes = slot(0, message(RingEntry::kShort, 0));
+  std::vector<Arrival> held;
+  for (unsigned i = 0; i < 4 * Ring::kEntries; ++i) {
+    const_cast<std::byte&>(bytes[0]) = static_cast<std::byte>(i);
+    EXPECT_TRUE(rank(0).done(rank(0).send(1, 0, bytes))) << "nobody need take it";
+    held.push_back(arrived(1, 0));
+  }
+  for (unsigned i = 0; i < held.size(); ++i) {
+    EXPECT_EQ(held[i].size, RingEntry::kShort);
+    EXPECT_EQ(held[i].data[0], static_cast<std::byte>(i));
+    EXPECT_EQ(held[i].data[RingEntry::kShort - 1], std::byte{RingEntry::kShort - 1});
+    rank(1).release(held[i]);
+  }
 }
 
 TEST_F(SharedMemoryRanks, ReadWhatASenderLeftThatHasEnded) {
@@ -295,8 +310,14 @@ class Traffic {
     for (int i = 0; i < 4; ++i) slots_.push_back({memory.allocate(kLongestMessage), {}});
   }
 
-  void run(const std::function<bool()>& all_have_sent) {
-    while (!over(all_have_sent)) {
+  /// Until all ranks have sent all and it was taken; `quiet` counts the ranks for which that holds.
+  void run(std::atomic<int>& quiet) {
+    bool said = false;
+    while (quiet != memory_.size()) {
+      if (!said && left_ == 0 && all_done()) {
+        said = true;
+        ++quiet;
+      }
       if (left_ != 0 && queued_.size() < 50) send_one();
       take_all();
       memory_.progress();
@@ -306,6 +327,23 @@ class Traffic {
       }
     }
   }
+  void take_all() {
+    Arrival arrival;
+    for (int from = 0; from < memory_.size(); ++from) {
+      for (int channel = 0; channel < 8; ++channel) {
+        while (memory_.take(from, channel, arrival)) {
+          check(from, channel, arrival);
+          held_.push_back(arrival);
+        }
+      }
+    }
+    while (held_.size() > random_.below(5)) {  // in another order
+      std::swap(held_.front(), held_[random_.below(static_cast<std::uint32_t>(held_.size()))]);
+      memory_.release(held_.front());
+      held_.pop_front();
+    }
+  }
+
   std::uint32_t sent() const { return sent_; }
   std::uint32_t taken() const { return taken_; }
 
@@ -325,15 +363,9 @@ class Traffic {
     std::uint32_t size;
   };
 
-  bool over(const std::function<bool()>& all_have_sent) {
-    const bool nothing_left =
-        left_ == 0 && queued_.empty() &&
-        std::ranges::all_of(slots_, [](auto& s) { return s.requests.empty(); });
-    if (nothing_left && !told_) {
-      told_ = true;
-      all_have_sent_ = all_have_sent;
-    }
-    return told_ && all_have_sent_();
+  bool all_done() const {
+    return queued_.empty() &&
+           std::ranges::all_of(slots_, [](const Slot& slot) { return slot.requests.empty(); });
   }
 
   Bytes frame(int to, std::uint32_t channel) {
@@ -365,23 +397,6 @@ class Traffic {
     queued_.push_back({std::move(kept), request});
   }
 
-  void take_all() {
-    Arrival arrival;
-    for (int from = 0; from < memory_.size(); ++from) {
-      for (int channel = 0; channel < 8; ++channel) {
-        while (memory_.take(from, channel, arrival)) {
-          check(from, channel, arrival);
-          held_.push_back(arrival);
-        }
-      }
-    }
-    while (held_.size() > random_.below(5)) {  // in another order
-      std::swap(held_.front(), held_[random_.below(static_cast<std::uint32_t>(held_.size()))]);
-      memory_.release(held_.front());
-      held_.pop_front();
-    }
-  }
-
   void check(int from, int channel, const Arrival& arrival) {
     ++taken_;
     Frame head{};
@@ -401,8 +416,6 @@ class Traffic {
   std::uint32_t left_;
   std::uint32_t sent_ = 0;
   std::uint32_t taken_ = 0;
-  bool told_ = false;
-  std::function<bool()> all_have_sent_;
   Random random_;
   std::vector<Slot> slots_;
   std::deque<Copied> queued_;
@@ -419,33 +432,15 @@ constexpr std::uint32_t kMessages = 30000;
 
 TEST_F(SharedMemoryRanks, CarryAHundredThousandMessagesWhole) {
   std::atomic<int> quiet{0};
-  std::vector<std::uint32_t> sent(kRanks);
-  std::vector<std::uint32_t> taken(kRanks);
+  std::atomic<std::uint32_t> taken{0};
   on_threads(kRanks, [&](int self) {
     Traffic traffic(rank(self), kMessages);
-    bool told = false;
-    traffic.run([&] {
-      if (!told) ++quiet;
-      told = true;
-      return quiet == kRanks;
-    });
-    sent[static_cast<std::size_t>(self)] = traffic.sent();
-    taken[static_cast<std::size_t>(self)] = traffic.taken();
+    traffic.run(quiet);
+    traffic.take_all();  // what came after the last look
+    EXPECT_EQ(traffic.sent(), kMessages);
+    taken += traffic.taken();
   });
-  std::uint32_t total = 0;
-  for (int self = 0; self < kRanks; ++self) {
-    // What came after the last look.
-    Traffic rest(rank(self), 0);
-    total += taken[static_cast<std::size_t>(self)];
-    Arrival arrival;
-    for (int from = 0; from < kRanks; ++from) {
-      for (int channel = 0; channel < 8; ++channel) {
-        while (rank(self).take(from, channel, arrival)) ++total;
-      }
-    }
-    EXPECT_EQ(sent[static_cast<std::size_t>(self)], kMessages);
-  }
-  EXPECT_EQ(total, kRanks * kMessages);
+  EXPECT_EQ(taken, kRanks * kMessages);
 }
 
 /// Ranks that are processes: forks `ranks` children; each ends with the status that work returns.
@@ -488,7 +483,6 @@ bool wait(Transport& transport, Ready&& ready) {
 }
 
 TEST(SharedMemoryProcesses, TalkAndLeaveNothing) {
-  const auto before = names();
   MeetingPlace place(3);
   const auto children = fork_ranks(place, [](LocalBootstrap& bootstrap) {
     auto found = transport::meet_neighbours(bootstrap, true);
@@ -506,11 +500,10 @@ TEST(SharedMemoryProcesses, TalkAndLeaveNothing) {
     return 0;
   });
   for (const pid_t child : children) EXPECT_EQ(wait_for(child), 0);
-  EXPECT_EQ(new_names(before), std::set<std::string>{});
+  EXPECT_EQ(lasting_names(), std::set<std::string>{});
 }
 
 TEST(SharedMemoryProcesses, NoticeOneThatWasKilled) {
-  const auto before = names();
   MeetingPlace place(3);
   const auto children = fork_ranks(place, [](LocalBootstrap& bootstrap) {
     auto found = transport::meet_neighbours(bootstrap, true);
@@ -528,7 +521,7 @@ TEST(SharedMemoryProcesses, NoticeOneThatWasKilled) {
   EXPECT_TRUE(WIFSIGNALED(wait_for(children[1])));  // and is no zombie any more
   EXPECT_EQ(wait_for(children[0]), 0);
   EXPECT_EQ(wait_for(children[2]), 0);
-  EXPECT_EQ(new_names(before), std::set<std::string>{});
+  EXPECT_EQ(lasting_names(), std::set<std::string>{});
 }
 
 TEST(SharedMemoryProcesses, DoNotMissOneThatLeftInGoodOrder) {
