@@ -1,7 +1,12 @@
 #include "transport/hosts.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <utility>
+
+#include "environment.hpp"
 
 namespace cpdcomm::transport {
 namespace {
@@ -95,8 +100,13 @@ void Hosts::abandon() {
 
 std::unique_ptr<Transport> with_shared_memory(std::unique_ptr<Transport> network,
                                               Bootstrap& bootstrap, bool wanted) {
-  Neighbourhood found = meet_neighbours(bootstrap, wanted);
+  const bool allowed = wanted && environment_allows_shared_memory();
+  Neighbourhood found = meet_neighbours(bootstrap, allowed);
   const int hosts = *std::ranges::max_element(found.hosts.host_of) + 1;
+  if (network->rank() == 0 && environment_asks_for_info()) {
+    fmt::print(stderr, "cpdcomm: {} ranks on {} hosts{}\n", network->size(), hosts,
+               found.reason.empty() ? "" : "; not all share memory: " + found.reason);
+  }
   if (hosts == network->size()) return network;
   return std::make_unique<Hosts>(std::move(network), std::move(found));
 }
