@@ -120,7 +120,7 @@ class Meeting {
     std::vector<int> seen;
     for (std::size_t rank = 0; rank < cards_.size(); ++rank) {
       // Whoever cannot be seen does not look.
-      objects_.push_back(offer_ ? find(cards_[rank]) : std::nullopt);
+      objects_.push_back(offer_ && rank != own_ ? find(cards_[rank]) : std::nullopt);
       if (objects_[rank] || rank == own_) seen.push_back(static_cast<int>(rank));
     }
     std::vector<std::vector<int>> all;
@@ -142,7 +142,9 @@ class Meeting {
     try {
       offer_->object.grow(bytes);
       for (const int rank : local) {
-        regions.emplace_back(objects_[static_cast<std::size_t>(rank)]->map(bytes), shape_);
+        const bool own = rank == bootstrap_.rank();
+        const auto& object = own ? offer_->object : *objects_[static_cast<std::size_t>(rank)];
+        regions.emplace_back(object.map(bytes), shape_);
       }
     } catch (const Error& error) {
       trouble_ = error.what();
@@ -180,7 +182,7 @@ class Meeting {
   std::optional<Offer> offer_;
   std::string trouble_;
   std::vector<std::optional<Card>> cards_;            // by rank
-  std::vector<std::optional<SharedObject>> objects_;  // by rank; none: not seen
+  std::vector<std::optional<SharedObject>> objects_;  // by rank; none: not seen, or our own
 };
 
 }  // namespace

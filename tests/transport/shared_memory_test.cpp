@@ -202,6 +202,18 @@ TEST_F(SharedMemoryRanks, KeepTheOrderWhenTheRingIsFull) {
   for (const Request request : requests) EXPECT_TRUE(rank(0).done(request));
 }
 
+TEST_F(SharedMemoryRanks, LetNoSendOvertakeOneThatWaits) {
+  std::vector<Bytes> sent;
+  for (unsigned i = 0; i < Ring::kEntries + 2; ++i) sent.push_back(message(1, i));
+  for (std::size_t i = 0; i <= Ring::kEntries; ++i) rank(0).send(1, 0, sent[i]);
+  EXPECT_EQ(taken(1, 0), sent[0]);  // a place is free, and one send waits for it
+  rank(0).send(1, 0, sent.back());
+  rank(0).progress();
+  for (std::size_t i = 1; i <= Ring::kEntries; ++i) EXPECT_EQ(taken(1, 0), sent[i]);
+  rank(0).progress();
+  EXPECT_EQ(taken(1, 0), sent.back());
+}
+
 TEST_F(SharedMemoryRanks, LetSendsWaitWhenNoSlotIsFree) {
   const std::size_t copies = SharedMemory::copy_slots(kRanks);
   std::vector<Bytes> sent;
@@ -521,6 +533,34 @@ TEST(SharedMemoryProcesses, NoticeOneThatWasKilled) {
   EXPECT_TRUE(WIFSIGNALED(wait_for(children[1])));  // and is no zombie any more
   EXPECT_EQ(wait_for(children[0]), 0);
   EXPECT_EQ(wait_for(children[2]), 0);
+  EXPECT_EQ(lasting_names(), std::set<std::string>{});
+}
+
+/// Ends the process, as a signal would, when it comes to say whether it could map all memory.
+class DeadlyBootstrap final : public transport::Bootstrap {
+ public:
+  explicit DeadlyBootstrap(LocalBootstrap& inner) : inner_(inner) {}
+
+  int rank() const override { return inner_.rank(); }
+  int size() const override { return inner_.size(); }
+  std::vector<Bytes> allgather(std::span<const std::byte> mine) override {
+    if (++calls_ == 3) raise(SIGKILL);
+    return inner_.allgather(mine);
+  }
+
+ private:
+  LocalBootstrap& inner_;
+  int calls_ = 0;
+};
+
+TEST(SharedMemoryProcesses, LeaveNothingWhenKilledWhileTheyMeet) {
+  MeetingPlace place(3);
+  const auto children = fork_ranks(place, [](LocalBootstrap& bootstrap) {
+    DeadlyBootstrap deadly(bootstrap);
+    transport::meet_neighbours(deadly, true);
+    return 0;
+  });
+  for (const pid_t child : children) EXPECT_TRUE(WIFSIGNALED(wait_for(child)));
   EXPECT_EQ(lasting_names(), std::set<std::string>{});
 }
 
