@@ -11,6 +11,7 @@
 
 #include "cpdcomm/error.hpp"
 #include "cpdcomm/options.hpp"
+#include "environment.hpp"
 
 extern char** environ;
 
@@ -40,6 +41,12 @@ std::uint32_t parse_seed(std::string_view text) {
   return seed;
 }
 
+bool parse_switch(std::string_view text) {
+  if (text == "on") return true;
+  if (text == "off") return false;
+  throw Error(ErrorCode::invalid_argument, fmt::format("unknown '{}': known are on, off", text));
+}
+
 bool parse_debug(std::string_view text) {
   if (text == "info") return true;
   if (text == "" || text == "off") return false;
@@ -48,6 +55,7 @@ bool parse_debug(std::string_view text) {
 
 struct Settings {
   AllreduceOptions options;
+  bool shared_memory = true;
   bool debug = false;
 };
 
@@ -79,6 +87,8 @@ constexpr std::array kVariables = {
              [](std::string_view text, Settings& s) { s.options.seed = parse_seed(text); }},
     Variable{"CPDCOMM_TIMEOUT",
              [](std::string_view text, Settings& s) { s.options.timeout = parse_seconds(text); }},
+    Variable{"CPDCOMM_SHARED_MEMORY",
+             [](std::string_view text, Settings& s) { s.shared_memory = parse_switch(text); }},
     Variable{"CPDCOMM_DEBUG",
              [](std::string_view text, Settings& s) { s.debug = parse_debug(text); }},
 };
@@ -142,11 +152,15 @@ Settings read_environment() {
   return settings;
 }
 
+const Settings& settings() {
+  static const Settings read = read_environment();
+  return read;
+}
+
 }  // namespace
 
-const AllreduceOptions& environment_options() {
-  static const Settings settings = read_environment();
-  return settings.options;
-}
+const AllreduceOptions& environment_options() { return settings().options; }
+bool environment_allows_shared_memory() { return settings().shared_memory; }
+bool environment_asks_for_info() { return settings().debug; }
 
 }  // namespace cpdcomm

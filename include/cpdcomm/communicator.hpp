@@ -97,6 +97,7 @@ struct CommunicatorOptions {
   std::chrono::milliseconds timeout = std::chrono::minutes(30);  ///< of one operation
   std::size_t segment_bytes = 0;  ///< encoded at once and sent as one message; 0: chosen
   int codec_threads = 0;          ///< that encode and decode; 0: one, or more where cores are free
+  bool shared_memory = true;      ///< between ranks of one host; false: the network there, too
 };
 
 /// A group of ranks that sum, gather and broadcast together.

@@ -128,6 +128,7 @@ CPDCOMM_API std::optional<Format> parse_inner(std::string_view text);
 /// | CPDCOMM_ROUNDING | AllreduceOptions::rounding | stochastic |
 /// | CPDCOMM_SEED | AllreduceOptions::seed, 0 to 2^32 - 1 | 42 |
 /// | CPDCOMM_TIMEOUT | AllreduceOptions::timeout, in seconds | 60 |
+/// | CPDCOMM_SHARED_MEMORY | `off` does as CommunicatorOptions::shared_memory = false | off |
 /// | CPDCOMM_DEBUG | `info` prints to stderr what is in force | info |
 ///
 /// They are read once. An unknown CPDCOMM_ name is warned about on stderr with the nearest known.

@@ -51,7 +51,7 @@ bool Engine::leave() {
   if (all_must_leave) say_good_bye();
   const auto deadline = Clock::now() + kLastWait;
   Backoff backoff;
-  while (!(orphans_.empty() && (!all_must_leave || all_left()))) {
+  while (!((!all_must_leave || all_left()) && orphans_.empty())) {
     if (Clock::now() > deadline) break;
     transport_.progress();
     backoff.idle();

@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 
+#include "cpdcomm/communicator.hpp"
 #include "transport/transport.hpp"
 
 namespace cpdcomm::transport {
@@ -20,7 +21,8 @@ class Module {
   /// Connects some of the world's ranks; only they call, all with the same list and tag.
   /// @param ranks  in the order of the new group
   /// @param tag    tells groups apart that are made at the same time
-  virtual std::unique_ptr<Transport> open(std::span<const int> ranks, int tag) = 0;
+  virtual std::unique_ptr<Transport> open(std::span<const int> ranks, int tag,
+                                          const CommunicatorOptions& options) = 0;
 
   /// Ends the network at the end of the process, unless a transport was abandoned.
   /// @param clean  false when this process ends because of an error: then peers are not waited for

@@ -1,14 +1,13 @@
 #include "cpdcomm/mpi.hpp"
 
-#include <fmt/format.h>
-
 #include <atomic>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "transport/hosts.hpp"
 #include "transport/module.hpp"
+#include "transport/mpi_bootstrap.hpp"
 #include "transport/transport.hpp"
 
 namespace cpdcomm::transport {
@@ -16,25 +15,6 @@ namespace {
 
 /// Once set, MPI_Finalize and MPI_Comm_free are not called any more: they would wait for peers.
 std::atomic<bool> abandoned{false};
-
-void check(int code, const char* what) {
-  if (code == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING] = "";
-  int length = 0;
-  MPI_Error_string(code, text, &length);
-  throw Error(ErrorCode::peer_failed, fmt::format("{}: {}", what, text));
-}
-
-/// Where MPI allows one thread at a time, all our threads take turns.
-std::unique_lock<std::mutex> turn() {
-  static std::mutex mutex;
-  static const bool needed = [] {
-    int level = MPI_THREAD_SINGLE;
-    MPI_Query_thread(&level);
-    return level < MPI_THREAD_MULTIPLE;
-  }();
-  return needed ? std::unique_lock(mutex) : std::unique_lock<std::mutex>();
-}
 
 /// While it lives, errors of a communicator that is not ours are returned, not fatal.
 class ReturnErrors {
@@ -230,6 +210,13 @@ class MpiTransport final : public Transport {
   std::vector<MPI_Status> statuses_;
 };
 
+/// Takes over `comm`. Its ranks on one host share memory.
+std::unique_ptr<Transport> connect(MPI_Comm comm, const CommunicatorOptions& options) {
+  auto network = std::make_unique<MpiTransport>(comm);
+  MpiBootstrap bootstrap(comm);
+  return with_shared_memory(std::move(network), bootstrap, options.shared_memory);
+}
+
 /// MPI as a module: the process is one of those that mpirun or srun started.
 class MpiModule final : public Module {
  public:
@@ -249,9 +236,19 @@ class MpiModule final : public Module {
   int world_rank() const override { return rank_; }
   int world_size() const override { return size_; }
 
-  std::unique_ptr<Transport> open(std::span<const int> ranks, int tag) override {
-    const auto lock = turn();
+  std::unique_ptr<Transport> open(std::span<const int> ranks, int tag,
+                                  const CommunicatorOptions& options) override {
     const ReturnErrors returned(MPI_COMM_WORLD);
+    return connect(make_group(ranks, tag), options);
+  }
+
+  void shutdown(bool clean) override {
+    if (started_ && clean && !abandoned && is_up()) MPI_Finalize();
+  }
+
+ private:
+  static MPI_Comm make_group(std::span<const int> ranks, int tag) {
+    const auto lock = turn();
     MPI_Group world = MPI_GROUP_NULL;
     MPI_Group group = MPI_GROUP_NULL;
     MPI_Comm comm = MPI_COMM_NULL;
@@ -261,14 +258,9 @@ class MpiModule final : public Module {
     check(MPI_Comm_create_group(MPI_COMM_WORLD, group, tag, &comm), "MPI_Comm_create_group");
     MPI_Group_free(&group);
     MPI_Group_free(&world);
-    return std::make_unique<MpiTransport>(comm);
+    return comm;
   }
 
-  void shutdown(bool clean) override {
-    if (started_ && clean && !abandoned && is_up()) MPI_Finalize();
-  }
-
- private:
   /// Operations run on a thread of their own, beside the user's.
   static void require_threads() {
     int level = MPI_THREAD_SINGLE;
@@ -305,7 +297,7 @@ Communicator make_mpi_communicator(MPI_Comm comm, const CommunicatorOptions& opt
   }
   MPI_Comm duplicate = MPI_COMM_NULL;
   transport::check(MPI_Comm_dup(comm, &duplicate), "MPI_Comm_dup");
-  return Communicator(std::make_unique<transport::MpiTransport>(duplicate), options);
+  return Communicator(transport::connect(duplicate, options), options);
 }
 
 }  // namespace cpdcomm

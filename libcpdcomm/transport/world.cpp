@@ -12,7 +12,7 @@ int World::size() const { return module_->world_size(); }
 
 Communicator World::connect(std::span<const int> ranks, int tag,
                             const CommunicatorOptions& options) const {
-  return Communicator(module_->open(ranks, tag), options);
+  return Communicator(module_->open(ranks, tag, options), options);
 }
 
 void World::shutdown(bool clean) const { module_->shutdown(clean); }

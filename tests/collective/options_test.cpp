@@ -7,6 +7,7 @@
 
 #include "cpdcomm/error.hpp"
 #include "cpdcomm/version.hpp"
+#include "environment.hpp"
 
 namespace cpdcomm::testing {
 namespace {
@@ -115,6 +116,14 @@ TEST(EnvironmentDeathTest, FillsTheOptions) {
   expect_under({}, 0, "^$", [] { return environment_options().wire.is_fp32(); });
 }
 
+TEST(EnvironmentDeathTest, CanForbidSharedMemory) {
+  expect_under({}, 0, "^$", [] { return environment_allows_shared_memory(); });
+  expect_under({{"CPDCOMM_SHARED_MEMORY", "on"}}, 0, "^$",
+               [] { return environment_allows_shared_memory(); });
+  expect_under({{"CPDCOMM_SHARED_MEMORY", "off"}}, 0, "^$",
+               [] { return !environment_allows_shared_memory(); });
+}
+
 TEST(EnvironmentDeathTest, SaysWhatIsInForce) {
   expect_under({{"CPDCOMM_DEBUG", "info"}, {"CPDCOMM_WIRE", "e5m2"}}, 0, "wire=e5m2",
                [] { return environment_options().wire == Format::floating(5, 2); });
@@ -132,6 +141,7 @@ TEST(EnvironmentDeathTest, NamesTheVariableThatIsWrong) {
   for (const char* time : {"0", "-1", "soon", "1e30", "nan", "inf", "", "5s"}) {
     expect_under({{"CPDCOMM_TIMEOUT", time}}, 2, "CPDCOMM_TIMEOUT.*positive", read);
   }
+  expect_under({{"CPDCOMM_SHARED_MEMORY", "no"}}, 2, "CPDCOMM_SHARED_MEMORY.*on, off", read);
   expect_under({{"CPDCOMM_DEBUG", "yes"}}, 2, "CPDCOMM_DEBUG.*yes", read);
 }
 

@@ -1,0 +1,114 @@
+#include "transport/hosts.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "environment.hpp"
+
+namespace cpdcomm::transport {
+namespace {
+
+// What is shared memory's is marked so.
+constexpr Request kLocalRequest = Request{1} << 31;
+constexpr std::uint64_t kLocalToken = std::uint64_t{1} << 63;
+
+// To look at a network costs system calls; while nobody waits for it, once in so many rounds will
+// do for what its peers need.
+constexpr unsigned kRoundsPerLook = 64;
+
+}  // namespace
+
+Hosts::Hosts(std::unique_ptr<Transport> network, Neighbourhood neighbourhood)
+    : network_(std::move(network)),
+      memory_(std::move(neighbourhood.memory)),
+      host_of_(std::move(neighbourhood.hosts.host_of)),
+      local_of_(host_of_.size(), kAcross) {
+  if (!memory_) return;
+  int next = 0;
+  for (int peer = 0; peer < size(); ++peer) {
+    if (host_of(peer) == host_of(rank())) local_of_[static_cast<std::size_t>(peer)] = next++;
+  }
+}
+
+std::byte* Hosts::allocate(std::size_t bytes) {
+  std::byte* const memory = memory_ ? memory_->allocate(bytes) : nullptr;
+  return memory != nullptr ? memory : network_->allocate(bytes);
+}
+
+Request Hosts::start_send(int peer, int channel, std::span<const std::byte> bytes) {
+  const int local = local_of(peer);
+  if (local != kAcross) return memory_->send(local, channel, bytes) | kLocalRequest;
+  network_awaited_ = true;
+  return network_->send(peer, channel, bytes);
+}
+
+bool Hosts::done(Request request) {
+  if ((request & kLocalRequest) != 0) return memory_->done(request & ~kLocalRequest);
+  const bool done = network_->done(request);
+  if (!done) network_awaited_ = true;
+  return done;
+}
+
+void Hosts::expect(int peer, int channel) {
+  if (local_of(peer) == kAcross) network_->expect(peer, channel);
+}
+
+bool Hosts::take(int peer, int channel, Arrival& arrival) {
+  const int local = local_of(peer);
+  if (local != kAcross) {
+    if (!memory_->take(local, channel, arrival)) return false;
+    arrival.token |= kLocalToken;
+    return true;
+  }
+  if (network_->take(peer, channel, arrival)) return true;
+  network_awaited_ = true;
+  return false;
+}
+
+void Hosts::release(const Arrival& arrival) {
+  if ((arrival.token & kLocalToken) == 0) {
+    network_->release(arrival);
+    return;
+  }
+  memory_->release({arrival.data, arrival.size, arrival.token & ~kLocalToken});
+}
+
+void Hosts::progress() {
+  if (memory_) memory_->progress();
+  if (!network_awaited_ && ++rounds_ < kRoundsPerLook) return;
+  network_awaited_ = false;
+  rounds_ = 0;
+  network_->progress();
+}
+
+bool Hosts::sends_wait_for_peers() const {
+  return network_->sends_wait_for_peers() || (memory_ && memory_->sends_wait_for_peers());
+}
+
+void Hosts::keep_address() {
+  network_->keep_address();
+  if (memory_) memory_->keep_address();
+}
+
+void Hosts::abandon() {
+  network_->abandon();
+  if (memory_) memory_->abandon();
+}
+
+std::unique_ptr<Transport> with_shared_memory(std::unique_ptr<Transport> network,
+                                              Bootstrap& bootstrap, bool wanted) {
+  const bool allowed = wanted && environment_allows_shared_memory();
+  Neighbourhood found = meet_neighbours(bootstrap, allowed);
+  const int hosts = *std::ranges::max_element(found.hosts.host_of) + 1;
+  if (network->rank() == 0 && environment_asks_for_info()) {
+    fmt::print(stderr, "cpdcomm: {} ranks on {} hosts{}\n", network->size(), hosts,
+               found.reason.empty() ? "" : "; not all share memory: " + found.reason);
+  }
+  if (hosts == network->size()) return network;
+  return std::make_unique<Hosts>(std::move(network), std::move(found));
+}
+
+}  // namespace cpdcomm::transport

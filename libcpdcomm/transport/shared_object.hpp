@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace cpdcomm::transport {
+
+/// A file descriptor that is closed in the end.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  Descriptor(Descriptor&& other) noexcept;
+  Descriptor& operator=(Descriptor&& other) noexcept;
+  ~Descriptor();
+
+  int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+/// Memory that other processes may see, too; it stays until the last of them lets go of it.
+class Mapping {
+ public:
+  Mapping() = default;
+  Mapping(std::byte* data, std::size_t size) : bytes_(data, size) {}
+  Mapping(Mapping&& other) noexcept;
+  Mapping& operator=(Mapping&& other) noexcept;
+  ~Mapping();
+
+  std::byte* data() const { return bytes_.data(); }
+  std::size_t size() const { return bytes_.size(); }
+
+ private:
+  std::span<std::byte> bytes_;
+};
+
+/// A POSIX shared-memory object.
+class SharedObject {
+ public:
+  /// A new one that holds `first`, for this user only, under a random name that starts with
+  /// "/cpdcomm-".
+  /// @throws Error unsupported
+  static SharedObject create(std::span<const std::byte> first);
+  /// Another process's, if it can be seen from here.
+  static std::optional<SharedObject> open(const std::string& name);
+
+  SharedObject(SharedObject&& other) noexcept = default;
+  SharedObject& operator=(SharedObject&& other) noexcept;
+  /// The creator takes the name away.
+  ~SharedObject() { unlink(); }
+
+  const std::string& name() const { return name_; }
+  /// Whether it begins with these bytes.
+  bool begins_with(std::span<const std::byte> bytes) const;
+  /// Takes all memory at once: later it would be missing where nobody can be told.
+  /// @throws Error unsupported
+  void grow(std::size_t bytes);
+  /// Memory that the object has not yet grown to must not be touched.
+  /// @throws Error unsupported
+  Mapping map(std::size_t bytes) const;
+  /// Takes the name away: who has opened it keeps it, and nothing is left when they end.
+  void unlink();
+
+ private:
+  SharedObject(std::string name, Descriptor file, bool named)
+      : name_(std::move(name)), file_(std::move(file)), named_(named) {}
+
+  std::string name_;
+  Descriptor file_;
+  bool named_;  // the name is ours to take away
+};
+
+}  // namespace cpdcomm::transport
