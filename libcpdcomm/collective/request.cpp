@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cpdcomm/codec.hpp"
+#include "reduction/blocks.hpp"
 #include "reduction/plain.hpp"
 
 namespace cpdcomm::collective {
@@ -124,6 +125,34 @@ void check_exponent(int exponent, const char* what, std::size_t index) {
                       kMost));
 }
 
+void check_delayed(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
+  if (options.scaling.kind != Scaling::Kind::delayed || !is_scaled(tensor, options)) return;
+  if (tensor.memory == nullptr) {
+    invalid(fmt::format("tensor {} has no memory of its exponent, which scaling 'delayed' needs",
+                        index));
+  }
+  if (tensor.residual != nullptr) {
+    invalid(
+        fmt::format("tensor {} has a residual, which stays as it is when the tensor is not "
+                    "finite: scaling 'delayed' tells too late; allowed is 'aps'",
+                    index));
+  }
+}
+
+/// Of `hierarchical`: what travels inside a host.
+void check_inner(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
+  if (options.algorithm != Algorithm::hierarchical || !options.inner) return;
+  const Format wire = wire_of(tensor, options);
+  if (is_summed_in_integers(tensor, options) || *options.inner == wire) return;
+  if (tensor.residual != nullptr) {
+    invalid(
+        fmt::format("tensor {} has a residual of its cast to {}, but travels as {} inside a "
+                    "host: inner must be 'wire'",
+                    index, wire.to_string(), options.inner->to_string()));
+  }
+  reduction::check_inner(wire, *options.inner, options.scaling.group);
+}
+
 /// What is only for tensors of floats that are summed.
 void check_summed(const Tensor& tensor, std::size_t index, const AllreduceOptions& options) {
   check_exponent(tensor.input_exponent, "input_exponent", index);
@@ -138,11 +167,8 @@ void check_summed(const Tensor& tensor, std::size_t index, const AllreduceOption
                     "them",
                     index));
   }
-  if (options.scaling.kind == Scaling::Kind::delayed && is_scaled(tensor, options) &&
-      tensor.memory == nullptr) {
-    invalid(fmt::format("tensor {} has no memory of its exponent, which scaling 'delayed' needs",
-                        index));
-  }
+  check_delayed(tensor, index, options);
+  check_inner(tensor, index, options);
   if (!tensor.input_type || *tensor.input_type == tensor.type) return;
   const bool widens = tensor.type == DataType::fp32 && is_small_float(*tensor.input_type);
   if (!widens || (tensor.input == nullptr && tensor.nodes.empty())) {
