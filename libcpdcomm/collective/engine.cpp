@@ -197,6 +197,8 @@ int Engine::awaited_peer() const {
 /// Returns whether anything happened.
 bool Engine::advance(const Operation& operation, Lane& lane, Times& times) {
   bool moved = false;
+  // Now, not when the lane ends: what is received and sent on takes room from its sender.
+  lane.outbox.empty();
   do {
     while (!lane.ended()) {
       if (lane.working) {

@@ -27,7 +27,7 @@ std::size_t SharedMemory::given_slots(std::size_t ranks) {
 }
 
 std::size_t SharedMemory::copy_slots(std::size_t ranks) {
-  return std::min<std::size_t>(2 * ranks, 32);
+  return std::min<std::size_t>(8 * ranks, 64);
 }
 
 SharedMemory::SharedMemory(int rank, std::vector<Region> regions, const RegionShape& shape,

@@ -32,7 +32,7 @@ struct Neighbour {
 class SharedMemory final : public Transport {
  public:
   /// Messages that a rank may have under way: of 4 segments, one to each neighbour and one to all;
-  /// beside them, for what lies elsewhere, 2 for each neighbour. Never more than 128 and 32.
+  /// beside them, for what lies elsewhere, 8 for each rank. Never more than 128 and 64.
   static std::size_t given_slots(std::size_t ranks);
   static std::size_t copy_slots(std::size_t ranks);
 
