@@ -1,15 +1,18 @@
-# The installed tree: find_package(cpdcomm COMPONENTS mpi) and cpdcomm.pc.
+# The installed tree: find_package(cpdcomm COMPONENTS mpi ucx) and cpdcomm.pc.
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY include/cpdcomm DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS cpdcomm EXPORT cpdcommCoreTargets)
 install(EXPORT cpdcommCoreTargets NAMESPACE cpdcomm::
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cpdcomm)
-if(TARGET cpdcomm_mpi)
-  install(TARGETS cpdcomm_mpi EXPORT cpdcommMpiTargets)
-  install(EXPORT cpdcommMpiTargets NAMESPACE cpdcomm::
-          DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cpdcomm)
-endif()
+foreach(name IN ITEMS Mpi Ucx)
+  string(TOLOWER ${name} transport)
+  if(TARGET cpdcomm_${transport})
+    install(TARGETS cpdcomm_${transport} EXPORT cpdcomm${name}Targets)
+    install(EXPORT cpdcomm${name}Targets NAMESPACE cpdcomm::
+            DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cpdcomm)
+  endif()
+endforeach()
 
 configure_package_config_file(cmake/cpdcommConfig.cmake.in
   ${PROJECT_BINARY_DIR}/cpdcommConfig.cmake

@@ -19,7 +19,10 @@ std::string folder_of_this_library() {
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
-Module& open_library(const std::string& name) {
+/// A function of a network's library.
+/// @param otherwise  what to tell when the library has none
+template <typename Function>
+Function* find(const std::string& name, const char* function, const char* otherwise) {
   const std::string path = fmt::format("{}/libcpdcomm_{}.so", folder_of_this_library(), name);
   // Global, because MPI loads plug-ins that look for its symbols.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
@@ -27,11 +30,11 @@ Module& open_library(const std::string& name) {
     throw Error(ErrorCode::unsupported,
                 fmt::format("the transport '{}' cannot be loaded: {}", name, dlerror()));
   }
-  void* symbol = dlsym(library, kLoadModule);
+  void* symbol = dlsym(library, function);
   if (symbol == nullptr) {
-    throw Error(ErrorCode::unsupported, fmt::format("{} is no transport of cpdcomm", path));
+    throw Error(ErrorCode::unsupported, fmt::format("the transport '{}' {}", name, otherwise));
   }
-  return *reinterpret_cast<LoadModule*>(symbol)();
+  return reinterpret_cast<Function*>(symbol);
 }
 
 /// The modules that are loaded, and the lock that guards them.
@@ -51,8 +54,18 @@ Module& load_module(const std::string& name) {
   Loaded& all = loaded();
   const std::lock_guard lock(all.mutex);
   Module*& module = all.modules[name];
-  if (module == nullptr) module = &open_library(name);
+  if (module == nullptr) {
+    module = find<LoadModule>(name, kLoadModule,
+                              "has no launcher that knows the ranks; give it a Bootstrap")();
+  }
   return *module;
+}
+
+std::unique_ptr<Transport> connect_ranks(const std::string& name, Bootstrap& bootstrap,
+                                         const CommunicatorOptions& options) {
+  auto* const connect = find<ConnectRanks>(
+      name, kConnectRanks, "knows the ranks from its launcher and takes no Bootstrap");
+  return std::unique_ptr<Transport>(connect(bootstrap, options));
 }
 
 bool is_loaded(const std::string& name) {

@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 
+#include "cpdcomm/bootstrap.hpp"
 #include "cpdcomm/communicator.hpp"
 #include "transport/transport.hpp"
 
@@ -29,13 +30,22 @@ class Module {
   virtual void shutdown(bool clean) = 0;
 };
 
-/// The C function that a module's library exports.
+/// The C function that a module's library exports, if its launcher knows the ranks.
 using LoadModule = Module*();
 inline constexpr const char* kLoadModule = "cpdcomm_transport_module";
+
+/// The C function that it exports, if a bootstrap can tell it of them: a transport, the caller's.
+using ConnectRanks = Transport*(Bootstrap&, const CommunicatorOptions&);
+inline constexpr const char* kConnectRanks = "cpdcomm_transport_connect";
 
 /// Loads the module `name` ("mpi") from beside the library, once.
 /// @throws Error unsupported that says what is missing
 Module& load_module(const std::string& name);
+
+/// Connects the ranks of a bootstrap over the network `name` ("ucx"), loaded in the same way.
+/// @throws Error unsupported that says what is missing; what the network and the bootstrap throw
+std::unique_ptr<Transport> connect_ranks(const std::string& name, Bootstrap& bootstrap,
+                                         const CommunicatorOptions& options);
 
 /// Whether load_module(name) has succeeded in this process.
 bool is_loaded(const std::string& name);

@@ -1,5 +1,6 @@
 #include "cpdcomm/world.hpp"
 
+#include "cpdcomm/bootstrap.hpp"
 #include "transport/module.hpp"
 
 namespace cpdcomm {
@@ -16,5 +17,10 @@ Communicator World::connect(std::span<const int> ranks, int tag,
 }
 
 void World::shutdown(bool clean) const { module_->shutdown(clean); }
+
+Communicator make_communicator(const std::string& network, Bootstrap& bootstrap,
+                               const CommunicatorOptions& options) {
+  return Communicator(transport::connect_ranks(network, bootstrap, options), options);
+}
 
 }  // namespace cpdcomm

@@ -1,0 +1,149 @@
+#include "cpdcomm/ucx.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+#include <vector>
+
+#include "transport/module.hpp"
+#include "transport/transport.hpp"
+#include "transport/ucx/inbox.hpp"
+#include "transport/ucx/peers.hpp"
+#include "transport/ucx/worker.hpp"
+
+namespace cpdcomm::transport {
+namespace {
+
+class UcxTransport final : public Transport {
+ public:
+  UcxTransport(Bootstrap& bootstrap, bool report_failures, std::chrono::milliseconds timeout)
+      : peers_(worker_, bootstrap, report_failures, timeout),
+        inboxes_(static_cast<std::size_t>(peers_.size())) {}
+  ~UcxTransport() override {
+    for (auto& channels : inboxes_) {
+      for (auto& inbox : channels) {
+        if (inbox) inbox->cancel();
+      }
+    }
+  }
+
+  int rank() const override { return peers_.rank(); }
+  int size() const override { return peers_.size(); }
+
+  bool done(Request request) override {
+    const Sent sent = sends_[request];
+    const ucs_status_t status =
+        sent.request == nullptr ? UCS_OK : ucp_request_check_status(sent.request);
+    if (status == UCS_INPROGRESS) return false;
+    if (sent.request != nullptr) ucp_request_free(sent.request);
+    free_.push_back(request);
+    if (status != UCS_OK && !told_) fail(sent.peer, status);
+    return true;
+  }
+
+  void expect(int peer, int channel) override { inbox(peer, channel); }
+
+  bool take(int peer, int channel, Arrival& arrival) override {
+    if (inbox(peer, channel).take(arrival)) return true;
+    if (peers_.failed(peer)) tell(peer);
+    return false;
+  }
+  void release(const Arrival& arrival) override {
+    pool_.give(const_cast<std::byte*>(arrival.data));  // of the pool, whose memory may be written
+  }
+
+  /// A failure that is found here is told of in the next round, so that what has arrived before it
+  /// can be taken: it may say more.
+  void progress() override {
+    if (peers_.first_failed() >= 0) tell(peers_.first_failed());
+    worker_.progress();
+  }
+
+  bool sends_wait_for_peers() const override { return true; }
+  void keep_address() override {}  // no two workers have the same
+  void abandon() override { peers_.abandon(); }
+
+ private:
+  struct Sent {
+    void* request = nullptr;  // none when it was done at once
+    int peer = 0;
+  };
+
+  /// What is sent to a rank that has ended its communicator goes nowhere; so does what is sent to
+  /// one that has failed, once that has been told: the others can then still hear of it.
+  Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
+    if (peers_.failed(peer) && !told_) tell(peer);
+    if (peers_.failed(peer) || peers_.left(peer)) return add({});
+    const ucp_request_param_t param{};
+    void* const request = ucp_tag_send_nbx(peers_.endpoint(peer), bytes.data(), bytes.size(),
+                                           ucx::message_tag(channel, rank()), &param);
+    if (!UCS_PTR_IS_ERR(request)) return add({request, peer});
+    fail(peer, UCS_PTR_STATUS(request));
+    return add({});
+  }
+
+  Request add(const Sent& sent) {
+    if (free_.empty()) {
+      sends_.push_back(sent);
+      return static_cast<Request>(sends_.size() - 1);
+    }
+    const Request request = free_.back();
+    free_.pop_back();
+    sends_[request] = sent;
+    return request;
+  }
+
+  ucx::Inbox& inbox(int peer, int channel) {
+    auto& channels = inboxes_[static_cast<std::size_t>(peer)];
+    const auto place = static_cast<std::size_t>(channel);
+    if (place >= channels.size()) channels.resize(place + 1);
+    if (!channels[place]) {
+      channels[place] =
+          std::make_unique<ucx::Inbox>(worker_.get(), pool_, ucx::message_tag(channel, peer));
+    }
+    return *channels[place];
+  }
+
+  [[noreturn]] void tell(int peer) {
+    told_ = true;
+    peers_.tell(peer);
+  }
+  void fail(int peer, ucs_status_t status) {
+    if (peers_.left(peer)) return;
+    if (peers_.failed(peer)) tell(peer);
+    told_ = true;
+    throw Error(ErrorCode::peer_failed, fmt::format("a message to rank {} was not sent (UCX: {})",
+                                                    peer, ucs_status_string(status)));
+  }
+
+  // In this order: the pool's memory outlives the worker that writes to it.
+  ucx::Pool pool_;
+  ucx::Worker worker_;
+  ucx::Peers peers_;
+  std::vector<std::vector<std::unique_ptr<ucx::Inbox>>> inboxes_;  // by peer and channel
+  std::vector<Sent> sends_;                                        // by request
+  std::vector<Request> free_;
+  bool told_ = false;  // a failure has been thrown
+};
+
+std::unique_ptr<Transport> open_ucx(Bootstrap& bootstrap, const CommunicatorOptions& options,
+                                    const UcxOptions& ucx) {
+  return std::make_unique<UcxTransport>(bootstrap, ucx.report_failures, options.timeout);
+}
+
+}  // namespace
+}  // namespace cpdcomm::transport
+
+namespace cpdcomm {
+
+Communicator make_ucx_communicator(Bootstrap& bootstrap, const CommunicatorOptions& options,
+                                   const UcxOptions& ucx) {
+  return Communicator(transport::open_ucx(bootstrap, options, ucx), options);
+}
+
+}  // namespace cpdcomm
+
+extern "C" CPDCOMM_API cpdcomm::transport::Transport* cpdcomm_transport_connect(
+    cpdcomm::Bootstrap& bootstrap, const cpdcomm::CommunicatorOptions& options) {
+  return cpdcomm::transport::open_ucx(bootstrap, options, {}).release();
+}
