@@ -53,7 +53,7 @@ void allgather(Session& session, std::span<const std::byte> mine, std::span<std:
       tensors.push_back({mine.data(), place, mine.size(), DataType::uint8});
     }
     auto plain = as_they_are(std::move(tensors));
-    const Layout layout = Layout::by_tensor(plain, run.plan.segment_bytes);
+    const Layout layout = Layout::by_tensor(plain, 1, run.plan.segment_bytes);
     session.run(run, {{session.schedules().allgather(), layout, plain}});
   });
 }

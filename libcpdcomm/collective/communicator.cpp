@@ -10,6 +10,7 @@
 #include "collective/allreduce.hpp"
 #include "collective/byte_collectives.hpp"
 #include "collective/dispatcher.hpp"
+#include "collective/halves.hpp"
 #include "collective/session.hpp"
 #include "cpdcomm/threads.hpp"
 #include "transport/threads.hpp"
@@ -135,6 +136,16 @@ void Communicator::broadcast(std::span<std::byte> bytes, int root) {
 }
 void Communicator::allgather(std::span<const std::byte> mine, std::span<std::byte> all) {
   impl_->dispatcher.in_turn([&] { collective::allgather(impl_->session, mine, all); });
+}
+Report Communicator::reduce_scatter(const void* parts, DataType type, const Tensor& share,
+                                    const AllreduceOptions& options) {
+  return impl_->dispatcher.in_turn(
+      [&] { return collective::reduce_scatter(impl_->session, parts, type, share, options); });
+}
+Report Communicator::allgather(const void* mine, const Tensor& all,
+                               const AllreduceOptions& options) {
+  return impl_->dispatcher.in_turn(
+      [&] { return collective::allgather(impl_->session, mine, all, options); });
 }
 void Communicator::barrier() {
   impl_->dispatcher.in_turn([&] { collective::barrier(impl_->session); });

@@ -16,6 +16,7 @@ using schedule::Step;
 
 constexpr std::size_t kLongestReason = 1000;
 constexpr auto kLastWait = std::chrono::seconds(2);
+constexpr std::uint64_t kCallsBetweenSweeps = 16;
 
 }  // namespace
 
@@ -95,7 +96,9 @@ void Engine::expect_messages(const Operation& operation, int channel) {
 
 void Engine::start(const Operation& operation) {
   said_waiting_ = false;
+  if (operation.call.sequence % kCallsBetweenSweeps == 0) drop_old_notices(operation.call);
   const std::size_t segments = operation.phases.front().slices.segments();
+  many_segments_ = segments > 1;
   const std::size_t used = std::min(lanes_.size(), segments);
   for (std::size_t i = 0; i < used; ++i) {
     expect_messages(operation, lanes_[i]->channel);
@@ -109,9 +112,21 @@ void Engine::run(const Operation& operation, Times& times) {
     orphans_.empty();
     start(operation);
     loop(operation, times);
+  } catch (const Error& error) {
+    give_up();
+    if (error.code() == ErrorCode::peer_failed && !aborted_) hear_last_words(operation.call);
+    throw;
   } catch (...) {
     give_up();
     throw;
+  }
+}
+
+/// Why a peer has gone, if it has said so.
+/// @throws Error that says it
+void Engine::hear_last_words(const Call& call) {
+  for (int peer = 0; peer < transport_.size(); ++peer) {
+    if (peer != transport_.rank()) read_control(call, peer);
   }
 }
 
@@ -157,6 +172,13 @@ void Engine::look_around(const Call& call) {
     read_control(call, peer);
     const std::byte* message = inbox(peer, lanes_.front()->channel).peek(call.sequence);
     if (message != nullptr) check_call(call, peer, message);
+  }
+}
+
+/// What slow ranks have been told and had no time to read must not pile up.
+void Engine::drop_old_notices(const Call& call) {
+  for (int peer = 0; peer < transport_.size(); ++peer) {
+    if (peer != transport_.rank()) inbox(peer, kControl).peek(call.sequence);
   }
 }
 
@@ -210,7 +232,11 @@ bool Engine::advance(const Operation& operation, Lane& lane, Times& times) {
       const bool sends_on = lane.step().action == schedule::Action::take;
       lane.prepare(sends_on ? Buffer() : pool_.take());
       lane.working = true;
-      workers_.submit(lane);
+      if (many_segments_) {
+        workers_.submit(lane);
+      } else {
+        lane.do_now();
+      }
       moved = true;
     }
   } while (lane.next_phase());

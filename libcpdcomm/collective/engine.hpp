@@ -55,6 +55,8 @@ class Engine {
   void look_after(const Operation& operation, const Backoff& backoff);
   void look_around(const Call& call);
   void read_control(const Call& call, int peer);
+  void drop_old_notices(const Call& call);
+  void hear_last_words(const Call& call);
   void say_waiting(const Call& call);
   void say(const Call& call, Kind kind, ErrorCode code, const std::string& reason, int channel);
   int awaited_peer() const;
@@ -68,11 +70,12 @@ class Engine {
   std::vector<Inbox> inboxes_;  // by channel and peer
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::atomic<bool> aborted_{false};
-  bool failed_ = false;        // some call has: peers' messages of it may be under way
-  bool has_waited_ = false;    // and said so, maybe to peers that never looked
-  bool said_waiting_ = false;  // in this run
-  Outbox orphans_;             // sent in calls that failed, or beside them
-  std::vector<int> peers_;     // scratch
+  bool failed_ = false;         // some call has: peers' messages of it may be under way
+  bool has_waited_ = false;     // and said so, maybe to peers that never looked
+  bool said_waiting_ = false;   // in this run
+  bool many_segments_ = false;  // in this run: threads could work on several
+  Outbox orphans_;              // sent in calls that failed, or beside them
+  std::vector<int> peers_;      // scratch
   Workers workers_;
 };
 

@@ -47,8 +47,9 @@ Layout Layout::balanced(const reduction::Reduction& reduction, int parts, int ch
   return layout;
 }
 
-Layout Layout::by_tensor(const reduction::Reduction& reduction, std::size_t segment_bytes) {
-  Layout layout(reduction, 1, segment_bytes, {});
+Layout Layout::by_tensor(const reduction::Reduction& reduction, int parts,
+                         std::size_t segment_bytes) {
+  Layout layout(reduction, parts, segment_bytes, {});
   for (std::size_t tensor = 0; tensor < layout.lines_.size(); ++tensor) {
     const bool last = tensor + 1 == layout.lines_.size();
     layout.add_chunk(layout.lines_[tensor].begin,

@@ -23,7 +23,9 @@ class Layout final : public Slices {
   static Layout balanced(const reduction::Reduction& reduction, int parts, int chunks,
                          std::size_t segment_bytes, std::span<const std::size_t> multiples = {});
   /// Chunk c is tensor c.
-  static Layout by_tensor(const reduction::Reduction& reduction, std::size_t segment_bytes);
+  /// @param parts  as of balanced()
+  static Layout by_tensor(const reduction::Reduction& reduction, int parts,
+                          std::size_t segment_bytes);
 
   std::size_t segments() const override { return segments_; }
   void slice(std::size_t chunk, std::size_t segment,

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "topology/cores.hpp"
+
 namespace cpdcomm::collective {
 namespace {
 
@@ -30,9 +32,16 @@ schedule::Hosts hosts_of(const transport::Transport& transport) {
   return hosts;
 }
 
-int checked_threads(int asked) {
+/// More threads than this have nothing to do at once, as many segments as are under way.
+constexpr int kMostChosenThreads = 4;
+
+int codec_threads(int asked, const transport::Transport& transport) {
   constexpr int kMostThreads = 256;
-  if (asked >= 0 && asked <= kMostThreads) return std::max(1, asked);
+  if (asked == 0) {
+    const int spare = topology::spare_cores(transport.ranks_on_machine());
+    return std::min(1 + spare, kMostChosenThreads);
+  }
+  if (asked > 0 && asked <= kMostThreads) return asked;
   throw Error(ErrorCode::invalid_argument,
               fmt::format("codec_threads is {}; allowed is 0 to {}", asked, kMostThreads));
 }
@@ -42,7 +51,7 @@ int checked_threads(int asked) {
 Session::Session(std::unique_ptr<transport::Transport> transport,
                  const CommunicatorOptions& options)
     : transport_(std::move(transport)),
-      engine_(*transport_, checked_threads(options.codec_threads)),
+      engine_(*transport_, codec_threads(options.codec_threads, *transport_)),
       hosts_(hosts_of(*transport_)),
       schedules_(transport_->rank(), hosts_),
       timeout_(checked_timeout(options.timeout)),

@@ -4,6 +4,11 @@
 
 namespace cpdcomm::collective {
 
+void Job::begin() {
+  error_ = nullptr;
+  done_.store(false, std::memory_order_relaxed);
+}
+
 void Job::run() noexcept {
   try {
     work();
@@ -29,8 +34,7 @@ Workers::~Workers() {
 }
 
 void Workers::submit(Job& job) {
-  job.error_ = nullptr;
-  job.done_.store(false, std::memory_order_relaxed);
+  job.begin();
   if (!threads_.empty()) {
     std::unique_lock lock(mutex_);
     if (waiting_.size() < idle_) {

@@ -14,6 +14,11 @@ class Job {
  public:
   virtual ~Job() = default;
 
+  /// On this thread.
+  void do_now() {
+    begin();
+    run();
+  }
   bool done() const { return done_.load(std::memory_order_acquire); }
   /// After done().
   /// @throws what the work has thrown
@@ -26,6 +31,7 @@ class Job {
 
  private:
   friend class Workers;
+  void begin();
   void run() noexcept;
 
   std::atomic<bool> done_{true};

@@ -45,6 +45,7 @@ class ThreadTransport final : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(world_->mailboxes.size()); }
   int host_of(int rank) const override { return rank / world_->ranks_on_host; }
+  int ranks_on_machine() const override { return size(); }
 
   /// A message is copied when it is sent: then it is done.
   bool done(Request /*request*/) override { return true; }

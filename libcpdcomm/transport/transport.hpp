@@ -38,6 +38,13 @@ class Transport {
   /// that cannot tell says that each rank has one of its own.
   virtual int host_of(int rank) const { return rank; }
 
+  /// Ranks that share this machine's cores.
+  virtual int ranks_on_machine() const {
+    int count = 0;
+    for (int other = 0; other < size(); ++other) count += host_of(other) == host_of(rank()) ? 1 : 0;
+    return count;
+  }
+
   /// Memory for messages, which the network may send without a copy; none when it has no more, and
   /// any other memory will do.
   virtual std::byte* allocate(std::size_t /*bytes*/) { return nullptr; }

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "transport/hosts.hpp"
 #include "transport/module.hpp"
 #include "transport/transport.hpp"
 #include "transport/ucx/inbox.hpp"
@@ -128,7 +129,8 @@ class UcxTransport final : public Transport {
 
 std::unique_ptr<Transport> open_ucx(Bootstrap& bootstrap, const CommunicatorOptions& options,
                                     const UcxOptions& ucx) {
-  return std::make_unique<UcxTransport>(bootstrap, ucx.report_failures, options.timeout);
+  auto network = std::make_unique<UcxTransport>(bootstrap, ucx.report_failures, options.timeout);
+  return with_shared_memory(std::move(network), bootstrap, options.shared_memory);
 }
 
 }  // namespace

@@ -107,7 +107,7 @@ TEST(Layout, CutsEverythingOnce) {
     const auto count = static_cast<std::size_t>(chunks);
     expect_whole(Layout::balanced(*reduction, chunks, chunks, segment_bytes), *reduction, count,
                  segment_bytes);
-    expect_whole(Layout::by_tensor(*reduction, segment_bytes), *reduction, counts.size(),
+    expect_whole(Layout::by_tensor(*reduction, 5, segment_bytes), *reduction, counts.size(),
                  segment_bytes);
   }
 }

@@ -1,0 +1,181 @@
+#include "collective/halves.hpp"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "collective/layout.hpp"
+#include "collective/request.hpp"
+#include "collective/summing.hpp"
+#include "reduction/float_reduction.hpp"
+#include "reduction/shared_scales.hpp"
+
+namespace cpdcomm::collective {
+namespace {
+
+using Word = std::int16_t;
+using reduction::FloatTensor;
+
+[[noreturn]] void invalid(const std::string& message) {
+  throw Error(ErrorCode::invalid_argument, message);
+}
+
+/// What both halves cannot do; the rest is checked as of an all-reduce.
+void check_half(const char* what, const Tensor& tensor, const AllreduceOptions& options) {
+  if (is_integer_sum(options.accumulate)) {
+    invalid(fmt::format("{} with accumulate '{}': allowed are wide, rounded and kahan", what,
+                        to_string(options.accumulate)));
+  }
+  if (options.scaling.kind == Scaling::Kind::delayed || options.scaling.group != 0) {
+    invalid(fmt::format("{} with scaling '{}': allowed are automatic, none and aps", what,
+                        to_string(options.scaling)));
+  }
+  if (options.emulate_nodes != 1 || !tensor.nodes.empty() || tensor.residual != nullptr) {
+    invalid(fmt::format("{} knows neither emulated nodes nor residuals", what));
+  }
+  if (!is_summed_as_float(tensor, options)) {
+    invalid(fmt::format("{} of {} under '{}': allowed are sum and avg of fp32, bf16 and fp16", what,
+                        to_string(tensor.type), to_string(options.op)));
+  }
+}
+
+/// All ranks' shares of a half, each a tensor of its own, with one exponent for all of them.
+class Half {
+ public:
+  Half(Session& session, Run& run, const AllreduceOptions& options)
+      : session_(session), run_(run), options_(options) {}
+
+  /// Agrees on the exponent of what this rank brings.
+  /// @param world  how many parts are summed
+  void agree(const Tensor& brought, const void* data, DataType type, std::uint64_t world) {
+    if (!is_scaled(brought, options_)) return;
+    agreed_ = true;
+    const reduction::Gradients gradients{
+        {data}, brought.count, type, nullptr, brought.input_exponent};
+    reduction::SharedScales<Word> words({{gradients, 0, {&exponent_, 1}}},
+                                        reduction::aps_words(world));
+    const Layout layout = Layout::balanced(words, session_.size(), 1, run_.plan.segment_bytes);
+    session_.run(run_, {{session_.schedules().exchange(), layout, words}});
+  }
+
+  /// A share of `count` values.
+  FloatTensor share(const Tensor& of, std::size_t count, const void* from, void* to,
+                    DataType from_type) const {
+    FloatTensor tensor{{from}, to, count, of.type, codec::codec_for(wire_of(of, options_))};
+    if (agreed_) tensor.exponents = {&exponent_, 1};
+    tensor.source_type = from_type;
+    tensor.input_exponent = of.input_exponent;
+    tensor.output_exponent = of.output_exponent;
+    return tensor;
+  }
+
+  /// Runs a schedule whose chunk c is share c.
+  /// @return whether anything but finite values was delivered
+  bool run(const schedule::Schedule& schedule, std::vector<FloatTensor> shares, float divisor) {
+    std::optional<RandomStream> draws;
+    if (options_.rounding == Rounding::stochastic) {
+      draws = RandomStream{.seed = options_.seed.value_or(0),
+                           .step = options_.step,
+                           .rank = static_cast<std::uint32_t>(session_.rank())};
+    }
+    const auto sum = reduction::make_float_reduction(options_.accumulate, std::move(shares),
+                                                     schedule.parts_travel, divisor, draws);
+    const Layout layout = Layout::by_tensor(*sum, session_.size(), run_.plan.segment_bytes);
+    session_.run(run_, {{schedule, layout, *sum}});
+    bool non_finite = false;
+    for (std::size_t i = 0; i < sum->tensors(); ++i) non_finite |= sum->non_finite(i);
+    return non_finite;
+  }
+
+ private:
+  Session& session_;
+  Run& run_;
+  const AllreduceOptions& options_;
+  bool agreed_ = false;
+  Word exponent_ = 0;
+};
+
+const std::byte* at(const void* values, std::size_t index, DataType type) {
+  return static_cast<const std::byte*>(values) + index * size_of(type);
+}
+std::byte* at(void* values, std::size_t index, DataType type) {
+  return static_cast<std::byte*>(values) + index * size_of(type);
+}
+
+void fill_report(const Tensor& tensor, const Plan& plan, Report& report) {
+  report.algorithm = plan.algorithm;
+  report.logical_bytes = tensor.count * sizeof(float);
+  report.non_finite.assign(1, false);
+  report.saturated.assign(1, false);
+}
+
+}  // namespace
+
+Report reduce_scatter(Session& session, const void* parts, DataType type, const Tensor& share,
+                      const AllreduceOptions& options) {
+  const auto ranks = static_cast<std::size_t>(session.size());
+  Tensor all = share;
+  all.count = ranks * share.count;
+  all.input = parts;
+  all.input_type = type;
+  Plan plan = session.plan(options);
+  if (plan.algorithm != Algorithm::ring) plan.algorithm = Algorithm::direct;
+  Report report;
+  fill_report(all, plan, report);
+  Call call = call_of({&all, 1}, options, plan);
+  call.collective = Collective::reduce_scatter;
+  session.call(call, plan, options.timeout, report, [&](Run& run) {
+    check_half("reduce_scatter", share, options);
+    if (options.algorithm != Algorithm::automatic && options.algorithm != plan.algorithm) {
+      invalid(fmt::format("reduce_scatter by '{}': allowed are automatic, direct and ring",
+                          to_string(options.algorithm)));
+    }
+    if (parts == nullptr && all.count != 0) invalid("reduce_scatter has values and no memory");
+    check_request({&share, 1}, options, session.size());
+    Half half(session, run, options);
+    half.agree(all, parts, type, ranks);
+    std::vector<FloatTensor> shares;
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      shares.push_back(
+          half.share(share, share.count, at(parts, rank * share.count, type), share.data, type));
+    }
+    const float divisor = options.op == ReduceOp::average ? static_cast<float>(ranks) : 1.0f;
+    report.non_finite[0] =
+        half.run(session.schedules().reduce_scatter(plan.algorithm), std::move(shares), divisor);
+  });
+  return report;
+}
+
+Report allgather(Session& session, const void* mine, const Tensor& all,
+                 const AllreduceOptions& options) {
+  const auto ranks = static_cast<std::size_t>(session.size());
+  const std::size_t count = all.count / ranks;
+  Tensor own = all;
+  own.count = count;
+  own.input = mine;
+  const Plan plan = session.plan(options);
+  Report report;
+  fill_report(all, plan, report);
+  Call call = call_of({&all, 1}, options, plan);
+  call.collective = Collective::allgather;
+  session.call(call, plan, options.timeout, report, [&](Run& run) {
+    check_half("allgather", all, options);
+    if (all.count % ranks != 0) {
+      invalid(fmt::format("allgather into {} values: a multiple of the {} ranks is allowed",
+                          all.count, ranks));
+    }
+    if (mine == nullptr && count != 0) invalid("allgather has values and no memory");
+    check_request({&all, 1}, options, session.size());
+    Half half(session, run, options);
+    half.agree(own, mine, all.type, 1);
+    std::vector<FloatTensor> shares;
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      shares.push_back(
+          half.share(all, count, mine, at(all.data, rank * count, all.type), all.type));
+    }
+    report.non_finite[0] = half.run(session.schedules().allgather(), std::move(shares), 1.0f);
+  });
+  return report;
+}
+
+}  // namespace cpdcomm::collective

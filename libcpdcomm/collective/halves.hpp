@@ -1,0 +1,15 @@
+#pragma once
+
+#include "collective/session.hpp"
+#include "cpdcomm/communicator.hpp"
+
+namespace cpdcomm::collective {
+
+// The two halves of an all-reduce, as Communicator offers them.
+
+Report reduce_scatter(Session& session, const void* parts, DataType type, const Tensor& share,
+                      const AllreduceOptions& options);
+Report allgather(Session& session, const void* mine, const Tensor& all,
+                 const AllreduceOptions& options);
+
+}  // namespace cpdcomm::collective
