@@ -10,10 +10,12 @@
 namespace cpdcomm::testing {
 namespace {
 
+/// Over UCX alone, although all ranks are on one host.
 std::vector<Communicator> over_ucx(int ranks, const UcxOptions& ucx) {
-  return connect_all(ranks, [&](Bootstrap& bootstrap) {
-    return make_ucx_communicator(bootstrap, Ranks::patient(), ucx);
-  });
+  CommunicatorOptions options = Ranks::patient();
+  options.shared_memory = false;
+  return connect_all(
+      ranks, [&](Bootstrap& bootstrap) { return make_ucx_communicator(bootstrap, options, ucx); });
 }
 
 /// Ranks over UCX that end at the same time, for each waits a while for its peers.

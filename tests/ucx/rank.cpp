@@ -92,8 +92,9 @@ int play(const std::string& scenario, const char* directory, int rank, int size)
   const auto timeout = scenario == "stopped" ? 1500ms : 60000ms;
   try {
     FileBootstrap bootstrap(directory, rank, size, scenario == "absent" ? 500ms : 20000ms);
-    Communicator own = make_ucx_communicator(bootstrap, {.timeout = timeout, .shared_memory = false},
-                                             {.report_failures = scenario != "shared"});
+    Communicator own =
+        make_ucx_communicator(bootstrap, {.timeout = timeout, .shared_memory = false},
+                              {.report_failures = scenario != "shared"});
     scenarios.at(scenario)(own);
   } catch (const Error& error) {
     std::printf("%s: %s\n", to_string(error.code()), error.what());

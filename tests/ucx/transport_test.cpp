@@ -39,7 +39,8 @@ Bytes bytes_of(const Arrival& arrival) { return {arrival.data, arrival.data + ar
 
 std::vector<std::unique_ptr<Transport>> make_ranks(int ranks) {
   return connect_all(ranks, [](Bootstrap& bootstrap) {
-    return std::unique_ptr<Transport>(cpdcomm_transport_connect(bootstrap, {}));
+    return std::unique_ptr<Transport>(
+        cpdcomm_transport_connect(bootstrap, {.shared_memory = false}));
   });
 }
 
