@@ -7,6 +7,7 @@
 #include "collective/aps.hpp"
 #include "collective/layout.hpp"
 #include "collective/request.hpp"
+#include "collective/wanted.hpp"
 #include "numerics/scale_exponent.hpp"
 #include "reduction/float_reduction.hpp"
 #include "reduction/plain.hpp"
@@ -89,6 +90,7 @@ class Allreduce {
   }
 
   const schedule::Schedule& schedule() {
+    if (run_.plan.one_hop) return session_.schedules().exchange();
     return session_.schedules().allreduce(run_.plan.algorithm, run_.plan.across);
   }
 
@@ -175,13 +177,17 @@ class Allreduce {
 
 Report allreduce(Session& session, std::span<const Tensor> tensors,
                  const AllreduceOptions& options) {
-  const Plan plan = session.plan(options);
+  const Plan plan = session.plan(tensors, options);
   Report report;
-  report.algorithm = plan.algorithm;
-  const Call call = call_of(tensors, options, report.algorithm);
+  const Call call = call_of(tensors, options, options.algorithm);
   session.call(call, plan, options.timeout, report, [&](Run& run) {
     check_request(tensors, options, session.size());
-    Allreduce(session, tensors, options, run, report)();
+    session.settle(run, tensors, options);
+    report.algorithm = run.plan.algorithm;
+    report.compressed = run.plan.compressed;
+    if (run.plan.native()) return session.native(tensors, options, report);
+    const Wanted wanted(tensors, options, run.plan.compressed);
+    Allreduce(session, wanted.tensors(), wanted.options(), run, report)();
   });
   return report;
 }
