@@ -133,6 +133,7 @@ TEST(EnvironmentDeathTest, NamesTheVariableThatIsWrong) {
     expect_under({{"CPDCOMM_TIMEOUT", time}}, 2, "CPDCOMM_TIMEOUT.*positive", read);
   }
   expect_under({{"CPDCOMM_DEBUG", "yes"}}, 2, "CPDCOMM_DEBUG.*yes", read);
+  expect_under({{"CPDCOMM_CHECK", "maybe"}}, 2, "CPDCOMM_CHECK.*maybe", read);
 }
 
 }  // namespace

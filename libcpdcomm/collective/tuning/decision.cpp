@@ -124,7 +124,8 @@ class Decider {
   std::vector<Way> candidates() const {
     std::vector<Way> ways;
     const auto add = [&](const Way& way) {
-      if (fits(way, question_) && sensible(way)) ways.push_back(way);
+      const bool known = std::ranges::find(ways, way) != ways.end();
+      if (!known && fits(way, question_) && sensible(way)) ways.push_back(way);
     };
     for (const Measured& measured : forecast_.profile().own) add(measured.way);
     if (!ways.empty()) return ways;

@@ -30,7 +30,7 @@ class Tuner {
     Plan plan;
     bool used = false;
   };
-  static constexpr std::size_t kKept = 16;
+  static constexpr std::size_t kKept = 64;
 
   Plan decide(const Question& question);
   void tell(const Question& question, const Decision& decision);
