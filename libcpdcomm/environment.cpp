@@ -1,3 +1,5 @@
+#include "environment.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,8 +12,6 @@
 #include <vector>
 
 #include "cpdcomm/error.hpp"
-#include "cpdcomm/options.hpp"
-#include "environment.hpp"
 
 extern char** environ;
 
@@ -47,50 +47,55 @@ bool parse_switch(std::string_view text) {
   throw Error(ErrorCode::invalid_argument, fmt::format("unknown '{}': known are on, off", text));
 }
 
+bool parse_check(std::string_view text) {
+  if (text == "1") return true;
+  if (text == "" || text == "0") return false;
+  throw Error(ErrorCode::invalid_argument, fmt::format("unknown '{}': known are 0, 1", text));
+}
+
 bool parse_debug(std::string_view text) {
   if (text == "info") return true;
   if (text == "" || text == "off") return false;
   throw Error(ErrorCode::invalid_argument, fmt::format("unknown '{}': known are off, info", text));
 }
 
-struct Settings {
-  AllreduceOptions options;
-  bool shared_memory = true;
-  bool debug = false;
-};
-
 /// One row for each variable: the one place that knows its name.
 struct Variable {
   std::string_view name;
-  void (*read)(std::string_view text, Settings& settings);
+  void (*read)(std::string_view text, Environment& settings);
 };
 
 constexpr std::array kVariables = {
     Variable{"CPDCOMM_WIRE",
-             [](std::string_view text, Settings& s) { s.options.wire = Format::parse(text); }},
-    Variable{"CPDCOMM_SCALING",
-             [](std::string_view text, Settings& s) { s.options.scaling = parse_scaling(text); }},
+             [](std::string_view text, Environment& s) { s.options.wire = Format::parse(text); }},
+    Variable{"CPDCOMM_SCALING", [](std::string_view text,
+                                   Environment& s) { s.options.scaling = parse_scaling(text); }},
+    Variable{"CPDCOMM_ACCUMULATE",
+             [](std::string_view text, Environment& s) {
+               s.options.accumulate = parse_accumulate(text);
+             }},
     Variable{
-        "CPDCOMM_ACCUMULATE",
-        [](std::string_view text, Settings& s) { s.options.accumulate = parse_accumulate(text); }},
-    Variable{"CPDCOMM_ALGORITHM", [](std::string_view text,
-                                     Settings& s) { s.options.algorithm = parse_algorithm(text); }},
-    Variable{"CPDCOMM_ACROSS",
-             [](std::string_view text, Settings& s) { s.options.across = parse_algorithm(text); }},
+        "CPDCOMM_ALGORITHM",
+        [](std::string_view text, Environment& s) { s.options.algorithm = parse_algorithm(text); }},
+    Variable{"CPDCOMM_ACROSS", [](std::string_view text,
+                                  Environment& s) { s.options.across = parse_algorithm(text); }},
     Variable{"CPDCOMM_INNER",
-             [](std::string_view text, Settings& s) { s.options.inner = parse_inner(text); }},
+             [](std::string_view text, Environment& s) { s.options.inner = parse_inner(text); }},
     Variable{"CPDCOMM_RESULT",
-             [](std::string_view text, Settings& s) { s.options.result = parse_result(text); }},
-    Variable{"CPDCOMM_ROUNDING",
-             [](std::string_view text, Settings& s) { s.options.rounding = parse_rounding(text); }},
+             [](std::string_view text, Environment& s) { s.options.result = parse_result(text); }},
+    Variable{"CPDCOMM_ROUNDING", [](std::string_view text,
+                                    Environment& s) { s.options.rounding = parse_rounding(text); }},
     Variable{"CPDCOMM_SEED",
-             [](std::string_view text, Settings& s) { s.options.seed = parse_seed(text); }},
-    Variable{"CPDCOMM_TIMEOUT",
-             [](std::string_view text, Settings& s) { s.options.timeout = parse_seconds(text); }},
+             [](std::string_view text, Environment& s) { s.options.seed = parse_seed(text); }},
+    Variable{"CPDCOMM_TIMEOUT", [](std::string_view text,
+                                   Environment& s) { s.options.timeout = parse_seconds(text); }},
+    Variable{"CPDCOMM_TUNING", [](std::string_view text, Environment& s) { s.tuning = text; }},
+    Variable{"CPDCOMM_CHECK",
+             [](std::string_view text, Environment& s) { s.check = parse_check(text); }},
     Variable{"CPDCOMM_SHARED_MEMORY",
-             [](std::string_view text, Settings& s) { s.shared_memory = parse_switch(text); }},
+             [](std::string_view text, Environment& s) { s.shared_memory = parse_switch(text); }},
     Variable{"CPDCOMM_DEBUG",
-             [](std::string_view text, Settings& s) { s.debug = parse_debug(text); }},
+             [](std::string_view text, Environment& s) { s.debug = parse_debug(text); }},
 };
 
 /// Levenshtein's distance: how many letters differ.
@@ -116,7 +121,7 @@ void warn_unknown(std::string_view name) {
   fmt::print(stderr, "cpdcomm: unknown variable {}; did you mean {}?\n", name, nearest->name);
 }
 
-void read_variable(std::string_view name, std::string_view text, Settings& settings) {
+void read_variable(std::string_view name, std::string_view text, Environment& settings) {
   const auto known = std::find_if(kVariables.begin(), kVariables.end(),
                                   [&](const Variable& v) { return v.name == name; });
   if (known == kVariables.end()) {
@@ -130,8 +135,8 @@ void read_variable(std::string_view name, std::string_view text, Settings& setti
   }
 }
 
-Settings read_environment() {
-  Settings settings;
+Environment read_environment() {
+  Environment settings;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
     const std::size_t equals = text.find('=');
@@ -142,25 +147,26 @@ Settings read_environment() {
     const AllreduceOptions& o = settings.options;
     fmt::print(stderr,
                "cpdcomm: from the environment: wire={} scaling={} accumulate={} algorithm={} "
-               "across={} inner={} result={} rounding={} seed={} timeout={}\n",
+               "across={} inner={} result={} rounding={} seed={} timeout={} tuning={} check={} "
+               "shared_memory={}\n",
                o.wire.to_string(), to_string(o.scaling), to_string(o.accumulate),
                to_string(o.algorithm), to_string(o.across), o.inner ? o.inner->to_string() : "wire",
                to_string(o.result), to_string(o.rounding),
                o.seed ? std::to_string(*o.seed) : "default",
-               o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default");
+               o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default",
+               settings.tuning.empty() ? "built in" : settings.tuning, settings.check ? 1 : 0,
+               settings.shared_memory ? "on" : "off");
   }
   return settings;
 }
 
-const Settings& settings() {
-  static const Settings read = read_environment();
-  return read;
-}
-
 }  // namespace
 
-const AllreduceOptions& environment_options() { return settings().options; }
-bool environment_allows_shared_memory() { return settings().shared_memory; }
-bool environment_asks_for_info() { return settings().debug; }
+const Environment& environment() {
+  static const Environment settings = read_environment();
+  return settings;
+}
+
+const AllreduceOptions& environment_options() { return environment().options; }
 
 }  // namespace cpdcomm

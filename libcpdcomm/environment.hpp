@@ -1,12 +1,22 @@
 #pragma once
 
+#include <string>
+
+#include "cpdcomm/options.hpp"
+
 namespace cpdcomm {
 
-// What the environment says beside environment_options(); see there.
+/// All that CPDCOMM_ variables say.
+struct Environment {
+  AllreduceOptions options;
+  std::string tuning;  ///< CommunicatorOptions::tuning
+  bool check = false;  ///< CommunicatorOptions::check
+  bool shared_memory = true;  ///< CommunicatorOptions::shared_memory
+  bool debug = false;         ///< what was decided is printed to stderr, one line each
+};
 
-/// CPDCOMM_SHARED_MEMORY
-bool environment_allows_shared_memory();
-/// CPDCOMM_DEBUG=info: what was decided is printed to stderr, one line each.
-bool environment_asks_for_info();
+/// Read once.
+/// @throws Error as environment_options()
+const Environment& environment();
 
 }  // namespace cpdcomm

@@ -98,6 +98,12 @@ struct CommunicatorOptions {
   std::size_t segment_bytes = 0;  ///< encoded at once and sent as one message; 0: chosen
   int codec_threads = 0;          ///< that encode and decode; 0: one, or more where cores are free
   bool shared_memory = true;      ///< between ranks of one host; false: the network there, too
+  /// The table that Algorithm::automatic goes by: a file that `cpd-tune` wrote, or its text. That
+  /// of rank 0 holds for all ranks. Empty: what the environment says, else one that is built in.
+  std::string tuning = {};
+  /// Find every mistake of a caller: the network's own all-reduce is never taken. Rank 0's holds
+  /// for all ranks.
+  bool check = false;
 };
 
 /// A group of ranks that sum, gather and broadcast together.
@@ -118,6 +124,11 @@ class CPDCOMM_API Communicator {
 
   /// Sums (or otherwise reduces) tensors over all ranks; afterwards every rank has the
   /// same bits. Each tensor has its own scale exponent.
+  ///
+  /// Where Report::algorithm is `native`, MPI's own all-reduce has done it: then neither the
+  /// timeout nor abort() ends a call whose peers do not come, ranks that ask for different things
+  /// are not found out, and Report::wire_bytes is 0, because MPI does not tell. Only
+  /// Algorithm::automatic with Accumulate::wide takes it, and not under CommunicatorOptions::check.
   /// @throws Error invalid_argument, unsupported, mismatch, timeout, peer_failed
   Report allreduce(std::span<const Tensor> tensors, const AllreduceOptions& options = {});
   /// One FP32 tensor.

@@ -35,7 +35,7 @@ enum class Accumulate {
 /// of R. Thakur, R. Rabenseifner and W. Gropp (IJHPCA 19(1), 2005). Of N ranks; a value is cast so
 /// many times at most:
 enum class Algorithm {
-  automatic,         ///< a fixed rule on size and ranks, the same on every rank and in every run
+  automatic,         ///< by a table of times, the same on every rank and in every run
   direct,            ///< each chunk's owner gets all parts and joins them in rank order: two casts
   ring,              ///< partial sums travel round a ring and are cast at every hop: N
   tree,              ///< up and down two trees, each with half of the vector: about log2 N + 1
@@ -129,7 +129,9 @@ CPDCOMM_API std::optional<Format> parse_inner(std::string_view text);
 /// | CPDCOMM_SEED | AllreduceOptions::seed, 0 to 2^32 - 1 | 42 |
 /// | CPDCOMM_TIMEOUT | AllreduceOptions::timeout, in seconds | 60 |
 /// | CPDCOMM_SHARED_MEMORY | `off` does as CommunicatorOptions::shared_memory = false | off |
-/// | CPDCOMM_DEBUG | `info` prints to stderr what is in force | info |
+/// | CPDCOMM_TUNING | CommunicatorOptions::tuning, where that is empty | cluster.json |
+/// | CPDCOMM_CHECK | CommunicatorOptions::check, where that is false; 0 or 1 | 1 |
+/// | CPDCOMM_DEBUG | `info` prints to stderr what is in force, and rank 0 what is chosen | info |
 ///
 /// They are read once. An unknown CPDCOMM_ name is warned about on stderr with the nearest known.
 /// @throws Error invalid_argument that names the variable, its value and what is allowed

@@ -8,6 +8,7 @@
 #include "collective/integer_sums.hpp"
 #include "collective/request.hpp"
 #include "collective/summing.hpp"
+#include "collective/wanted.hpp"
 #include "numerics/cast.hpp"
 #include "reduction/plain.hpp"
 
@@ -68,24 +69,31 @@ void reduce_plain(const Summing& call, std::span<const std::size_t> places) {
   }
 }
 
+void sum(const Summing& call) {
+  const Sorted sorted = sort(call.tensors, call.options);
+  if (!sorted.integers.empty()) sum_integers(call, sorted.integers);
+  if (!sorted.plain.empty()) reduce_plain(call, sorted.plain);
+  // A call without tensors still meets its peers, so that a mismatch is found.
+  const bool nothing = sorted.integers.empty() && sorted.plain.empty();
+  if (!sorted.floats.empty() || nothing) sum_floats(call, sorted.floats);
+}
+
 }  // namespace
 
 Report allreduce(Session& session, std::span<const Tensor> tensors,
                  const AllreduceOptions& options) {
-  const Plan plan = session.plan(options);
+  const Plan plan = session.plan(tensors, options);
   Report report;
-  report.algorithm = plan.algorithm;
-  const Call call = call_of(tensors, options, plan);
+  const Call call = call_of(tensors, options);
   session.call(call, plan, options.timeout, report, [&](Run& run) {
     check_request(tensors, options, session.size());
+    session.settle(run, tensors, options);
+    report.algorithm = run.plan.algorithm;
+    report.compressed = run.plan.compressed;
     begin_report(tensors, options, report);
-    const Summing summing{session, run, tensors, options, report};
-    const Sorted sorted = sort(tensors, options);
-    if (!sorted.integers.empty()) sum_integers(summing, sorted.integers);
-    if (!sorted.plain.empty()) reduce_plain(summing, sorted.plain);
-    // A call without tensors still meets its peers, so that a mismatch is found.
-    const bool nothing = sorted.integers.empty() && sorted.plain.empty();
-    if (!sorted.floats.empty() || nothing) sum_floats(summing, sorted.floats);
+    if (run.plan.native()) return session.native(tensors, options, report);
+    const Wanted wanted(tensors, options, run.plan.compressed);
+    sum({session, run, wanted.tensors(), wanted.options(), report});
   });
   return report;
 }

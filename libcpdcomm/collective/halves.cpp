@@ -118,11 +118,11 @@ Report reduce_scatter(Session& session, const void* parts, DataType type, const 
   all.count = ranks * share.count;
   all.input = parts;
   all.input_type = type;
-  Plan plan = session.plan(options);
-  if (plan.algorithm != Algorithm::ring) plan.algorithm = Algorithm::direct;
+  Plan plan = session.plan();
+  plan.algorithm = options.algorithm == Algorithm::ring ? Algorithm::ring : Algorithm::direct;
   Report report;
   fill_report(all, plan, report);
-  Call call = call_of({&all, 1}, options, plan);
+  Call call = call_of({&all, 1}, options);
   call.collective = Collective::reduce_scatter;
   session.call(call, plan, options.timeout, report, [&](Run& run) {
     check_half("reduce_scatter", share, options);
@@ -153,10 +153,10 @@ Report allgather(Session& session, const void* mine, const Tensor& all,
   Tensor own = all;
   own.count = count;
   own.input = mine;
-  const Plan plan = session.plan(options);
+  const Plan plan = session.plan();
   Report report;
   fill_report(all, plan, report);
-  Call call = call_of({&all, 1}, options, plan);
+  Call call = call_of({&all, 1}, options);
   call.collective = Collective::allgather;
   session.call(call, plan, options.timeout, report, [&](Run& run) {
     check_half("allgather", all, options);

@@ -1,31 +1,35 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "collective/message.hpp"
 #include "cpdcomm/options.hpp"
-#include "schedule/schedule.hpp"
 
 namespace cpdcomm::collective {
-
-/// How a call is done. It follows from the call and from what all ranks know alike, so every rank
-/// has the same plan without a word.
-struct Plan {
-  Algorithm algorithm;        ///< never automatic
-  Algorithm across;           ///< of hierarchical
-  std::size_t segment_bytes;  ///< encoded at once and sent as one message
-};
 
 // A cut moves back to a multiple of 8 values; those may stand in the segment before.
 inline constexpr std::size_t kLargestSegment = kLargestBody - 8 * 2 * sizeof(float);
 
-/// What a plan depends on.
-struct Question {
-  const AllreduceOptions& options;
-  const schedule::Hosts& hosts;  ///< of each rank
-  std::size_t segment_bytes;     ///< asked for; 0: free
+/// How a call is done. It follows from the call and from what all ranks know alike, so every rank
+/// has the same plan without a word.
+struct Plan {
+  Algorithm algorithm = Algorithm::direct;      ///< never automatic
+  Algorithm across = Algorithm::direct;         ///< of hierarchical
+  std::size_t segment_bytes = kLargestSegment;  ///< encoded at once and sent as one message
+  bool one_hop = false;     ///< schedule `exchange` in place of `direct`: the same bits
+  bool compressed = true;   ///< false: the wire formats that were asked for are left for FP32
+  const char* reason = "";  ///< in words
+
+  /// Whether the network's own all-reduce does it all.
+  bool native() const { return algorithm == Algorithm::native; }
 };
 
-Plan plan_for(const Question& question);
+/// What makes the messages of two plans differ.
+std::uint32_t hash_of(const Plan& plan);
+
+/// How bytes travel that nobody sums: it depends on no table, because ranks that have made no
+/// all-reduce have not agreed on one.
+Plan plan_of_bytes(int ranks, std::size_t segment_bytes);
 
 }  // namespace cpdcomm::collective

@@ -303,11 +303,11 @@ void check_request(std::span<const Tensor> tensors, const AllreduceOptions& opti
 
 namespace {
 
-void add_options(Hash& hash, const AllreduceOptions& options, const Plan& plan) {
+void add_options(Hash& hash, const AllreduceOptions& options) {
   hash.add(static_cast<std::uint64_t>(options.op));
   hash.add(static_cast<std::uint64_t>(options.accumulate));
-  hash.add(static_cast<std::uint64_t>(plan.algorithm));
-  hash.add(static_cast<std::uint64_t>(plan.across));
+  hash.add(static_cast<std::uint64_t>(options.algorithm));
+  hash.add(static_cast<std::uint64_t>(options.across));
   hash.add(static_cast<std::uint64_t>(options.emulate_nodes));
   hash.add(static_cast<std::uint64_t>(options.result));
   hash.add(static_cast<std::uint64_t>(options.rounding));
@@ -337,13 +337,13 @@ void add_tensor(Hash& hash, const Tensor& tensor) {
 
 }  // namespace
 
-Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options, const Plan& plan) {
+Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options) {
   Call call;
   call.collective = Collective::allreduce;
   Hash formats;
   Hash rest;
-  add_options(rest, options, plan);
-  if (plan.algorithm == Algorithm::hierarchical) {
+  add_options(rest, options);
+  if (options.algorithm == Algorithm::hierarchical || options.algorithm == Algorithm::automatic) {
     formats.add(options.inner.has_value());
     if (options.inner) add_format(formats, *options.inner);
   }

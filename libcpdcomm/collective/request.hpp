@@ -30,6 +30,6 @@ bool is_scaled(const Tensor& tensor, const AllreduceOptions& options);
 void check_request(std::span<const Tensor> tensors, const AllreduceOptions& options, int ranks);
 
 /// What the ranks must agree about.
-Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options, const Plan& plan);
+Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options);
 
 }  // namespace cpdcomm::collective

@@ -3,6 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+
+#include "collective/layout.hpp"
+#include "collective/tuning/builtin.hpp"
+#include "environment.hpp"
+#include "reduction/plain.hpp"
 
 #include "topology/cores.hpp"
 
@@ -55,7 +61,14 @@ Session::Session(std::unique_ptr<transport::Transport> transport,
       hosts_(hosts_of(*transport_)),
       schedules_(transport_->rank(), hosts_),
       timeout_(checked_timeout(options.timeout)),
-      segment_bytes_(checked_segment(options.segment_bytes)) {}
+      segment_bytes_(checked_segment(options.segment_bytes)),
+      tuning_(options.tuning),
+      checks_(options.check) {
+  // Ranks of one process were asked for the same.
+  if (!tuning::place_of(*transport_, hosts_).in_one_process()) return;
+  make_tuner(tuning::read_terms(tuning_, checks_));
+  settled_ = true;
+}
 
 void Session::check_alive() const {
   if (dead_.empty()) return;
@@ -82,8 +95,53 @@ void Session::fail(const Call& call, ErrorCode code, const std::string& reason) 
   if (!dead_.empty()) transport_->abandon();
 }
 
-Plan Session::plan(const AllreduceOptions& options) const {
-  return plan_for({options, hosts_, segment_bytes_});
+/// Copies bytes of rank 0 to all, as a phase of a call.
+void Session::spread(Run& run, std::span<std::byte> bytes) {
+  reduction::Plain plain({{bytes.data(), bytes.data(), bytes.size(), DataType::uint8}},
+                         ReduceOp::bit_or, 1);
+  const Layout layout = Layout::balanced(plain, 1, 1, run.plan.segment_bytes);
+  this->run(run, {{schedules_.broadcast(0), layout, plain}});
+}
+
+/// Rank 0's terms become those of all.
+void Session::share(Run& run, tuning::Terms& terms) {
+  Hash builtin;
+  for (const char* c = tuning::kBuiltinTable; *c != 0; ++c) builtin.add(static_cast<unsigned>(*c));
+  std::array<std::uint64_t, 3> head{terms.table.size(), terms.check ? 1u : 0u, builtin.value()};
+  spread(run, std::as_writable_bytes(std::span(head)));
+  if (head[2] != builtin.value()) {
+    throw Error(ErrorCode::mismatch,
+                "rank 0 has another built-in tuning table: its library is of another version");
+  }
+  terms.table.resize(head[0]);
+  terms.check = head[1] != 0;
+  if (rank() != 0 && head[0] != 0) terms.source = "of rank 0";
+  if (head[0] != 0) spread(run, std::as_writable_bytes(std::span(terms.table)));
+}
+
+Plan Session::plan(std::span<const Tensor> tensors, const AllreduceOptions& options) {
+  if (!settled_) return plan();
+  return tuner_->plan(tuning::question_of(tensors, options, *transport_, !checks_));
+}
+
+void Session::settle(Run& run, std::span<const Tensor> tensors, const AllreduceOptions& options) {
+  if (settled_) return;
+  tuning::Terms terms;
+  if (rank() == 0) terms = tuning::read_terms(tuning_, checks_);
+  share(run, terms);
+  make_tuner(terms);
+  run.plan = tuner_->plan(tuning::question_of(tensors, options, *transport_, !terms.check));
+  run.settles = true;
+}
+
+void Session::make_tuner(const tuning::Terms& terms) {
+  const bool tells = rank() == 0 && environment().debug;
+  tuner_ =
+      std::make_unique<tuning::Tuner>(tuning::place_of(*transport_, hosts_), segment_bytes_, tells);
+  if (!terms.table.empty()) {
+    tuner_->use(tuning::parse_table(terms.table, terms.source), terms.source);
+  }
+  checks_ = terms.check;
 }
 
 void Session::run(Run& run, std::initializer_list<Work> works) {

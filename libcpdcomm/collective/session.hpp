@@ -4,11 +4,15 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 #include "collective/engine.hpp"
+#include "collective/native.hpp"
 #include "collective/plan.hpp"
 #include "collective/schedules.hpp"
+#include "collective/tuning/terms.hpp"
+#include "collective/tuning/tuner.hpp"
 #include "cpdcomm/communicator.hpp"
 
 namespace cpdcomm::collective {
@@ -20,6 +24,7 @@ struct Run {
   Clock::time_point deadline;
   std::uint8_t phase = 0;  ///< the next one's number
   Times times;
+  bool settles = false;  ///< a plan's table was told to all in it
 };
 
 /// What a phase runs.
@@ -39,8 +44,18 @@ class Session {
   int size() const { return transport_->size(); }
   const schedule::Hosts& hosts() const { return hosts_; }
   Schedules& schedules() { return schedules_; }
-  /// How a call with these options is done.
-  Plan plan(const AllreduceOptions& options) const;
+  /// The network's own all-reduce, of a plan that takes it.
+  void native(std::span<const Tensor> tensors, const AllreduceOptions& options, Report& report) {
+    native_.allreduce(*transport_, tensors, options, report);
+  }
+  /// How an all-reduce is done; before one has succeeded, only what settle() needs to know.
+  Plan plan(std::span<const Tensor> tensors, const AllreduceOptions& options);
+  /// The beginning of an all-reduce. Until one has succeeded it is a phase in which rank 0 tells
+  /// its table to all, and then there is a plan.
+  /// @throws Error invalid_argument for a table that cannot be read
+  void settle(Run& run, std::span<const Tensor> tensors, const AllreduceOptions& options);
+  /// How a call is done that sums nothing.
+  Plan plan() const { return plan_of_bytes(size(), segment_bytes_); }
 
   /// Makes one call: `work(run)` does it. A call counts as made even where it throws.
   /// @param timeout  0: the session's own
@@ -52,7 +67,7 @@ class Session {
     check_alive();
     call.sequence = ++sequence_;
     if (call.collective != Collective::barrier) {
-      call.options_hash += static_cast<std::uint32_t>(plan.segment_bytes);
+      call.options_hash += hash_of(plan);
     }
     const std::uint64_t sent = transport_->bytes_sent();
     Run run{call, plan, deadline(timeout), 0, {}};
@@ -65,6 +80,8 @@ class Session {
       fail(call, ErrorCode::invalid_argument, error.what());
       throw;
     }
+    // It takes all ranks to end a call: all know the table now.
+    settled_ = settled_ || run.settles;
     report.wire_bytes = transport_->bytes_sent() - sent;
     report.codec_seconds = run.times.codec;
     report.wait_seconds = run.times.wait;
@@ -77,6 +94,9 @@ class Session {
   void abort() { engine_.abort(); }
 
  private:
+  void spread(Run& run, std::span<std::byte> bytes);
+  void share(Run& run, tuning::Terms& terms);
+  void make_tuner(const tuning::Terms& terms);
   void check_alive() const;
   Clock::time_point deadline(std::chrono::milliseconds timeout) const;
   void tell_peers(const Call& call, ErrorCode code, const std::string& reason);
@@ -88,6 +108,11 @@ class Session {
   Schedules schedules_;
   std::chrono::milliseconds timeout_;
   std::size_t segment_bytes_;  // asked for; 0: free
+  Native native_;
+  std::string tuning_;  // asked for
+  bool checks_;         // asked for; rank 0's when there is a tuner
+  std::unique_ptr<tuning::Tuner> tuner_;
+  bool settled_ = false;       // all ranks have the same tuner
   std::vector<Phase> phases_;  // scratch
   std::uint64_t sequence_ = 0;
   std::string dead_;  // why, when it is

@@ -100,10 +100,10 @@ void Hosts::abandon() {
 
 std::unique_ptr<Transport> with_shared_memory(std::unique_ptr<Transport> network,
                                               Bootstrap& bootstrap, bool wanted) {
-  const bool allowed = wanted && environment_allows_shared_memory();
+  const bool allowed = wanted && environment().shared_memory;
   Neighbourhood found = meet_neighbours(bootstrap, allowed);
   const int hosts = *std::ranges::max_element(found.hosts.host_of) + 1;
-  if (network->rank() == 0 && environment_asks_for_info()) {
+  if (network->rank() == 0 && environment().debug) {
     fmt::print(stderr, "cpdcomm: {} ranks on {} hosts{}\n", network->size(), hosts,
                found.reason.empty() ? "" : "; not all share memory: " + found.reason);
   }

@@ -1,5 +1,6 @@
 #include "cpdcomm/mpi.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -49,6 +50,54 @@ bool is_up() {
   return initialized != 0 && finalized == 0;
 }
 
+/// What MPI calls a type; MPI_DATATYPE_NULL where it has none.
+MPI_Datatype native_type(DataType type) {
+  switch (type) {
+    case DataType::fp32:
+      return MPI_FLOAT;
+    case DataType::fp64:
+      return MPI_DOUBLE;
+    case DataType::int8:
+      return MPI_INT8_T;
+    case DataType::uint8:
+      return MPI_UINT8_T;
+    case DataType::int16:
+      return MPI_INT16_T;
+    case DataType::int32:
+      return MPI_INT32_T;
+    case DataType::int64:
+      return MPI_INT64_T;
+    case DataType::bf16:
+    case DataType::fp16:
+      return MPI_DATATYPE_NULL;
+  }
+  return MPI_DATATYPE_NULL;
+}
+
+/// MPI_OP_NULL where MPI does not define the operator for the type.
+MPI_Op native_op(DataType type, ReduceOp op) {
+  const bool is_float = type == DataType::fp32 || type == DataType::fp64;
+  switch (op) {
+    case ReduceOp::sum:
+      return MPI_SUM;
+    case ReduceOp::product:
+      return MPI_PROD;
+    case ReduceOp::min:
+      return MPI_MIN;
+    case ReduceOp::max:
+      return MPI_MAX;
+    case ReduceOp::bit_and:
+      return is_float ? MPI_OP_NULL : MPI_BAND;
+    case ReduceOp::bit_or:
+      return is_float ? MPI_OP_NULL : MPI_BOR;
+    case ReduceOp::bit_xor:
+      return is_float ? MPI_OP_NULL : MPI_BXOR;
+    case ReduceOp::average:
+      return MPI_OP_NULL;
+  }
+  return MPI_OP_NULL;
+}
+
 class MpiTransport final : public Transport {
  public:
   /// Takes over `comm`.
@@ -67,6 +116,31 @@ class MpiTransport final : public Transport {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  std::string_view name() const override { return "mpi"; }
+
+  /// MPI counts values in an int. A thread that waits in MPI would keep all others out where MPI
+  /// allows one at a time, so there is none there.
+  bool has_allreduce(DataType type, ReduceOp op) const override {
+    int level = MPI_THREAD_SINGLE;
+    MPI_Query_thread(&level);
+    return level == MPI_THREAD_MULTIPLE && native_type(type) != MPI_DATATYPE_NULL &&
+           native_op(type, op) != MPI_OP_NULL;
+  }
+  bool allreduce(const void* in, void* out, std::size_t count, DataType type,
+                 ReduceOp op) override {
+    if (!has_allreduce(type, op)) return false;
+    require_not_finalized();
+    constexpr std::size_t kMost = std::size_t{1} << 30;
+    for (std::size_t first = 0; first < count; first += kMost) {
+      const std::size_t offset = first * size_of(type);
+      const void* const part = in == out ? MPI_IN_PLACE : static_cast<const char*>(in) + offset;
+      check(MPI_Allreduce(part, static_cast<char*>(out) + offset,
+                          static_cast<int>(std::min(kMost, count - first)), native_type(type),
+                          native_op(type, op), comm_),
+            "MPI_Allreduce");
+    }
+    return true;
+  }
 
   bool done(Request request) override {
     if (requests_[request] != MPI_REQUEST_NULL) return false;

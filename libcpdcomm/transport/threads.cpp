@@ -44,6 +44,7 @@ class ThreadTransport final : public Transport {
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(world_->mailboxes.size()); }
+  std::string_view name() const override { return kThreads; }
   int host_of(int rank) const override { return rank / world_->ranks_on_host; }
   int ranks_on_machine() const override { return size(); }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "cpdcomm/communicator.hpp"
@@ -11,6 +12,9 @@ namespace cpdcomm::transport {
 
 /// The longest message. Below the 64 KiB up to which Open MPI sends over TCP without asking first.
 inline constexpr std::size_t kLongestMessage = 60 * 1024;
+
+/// The name of the transport whose ranks are threads of one process.
+inline constexpr std::string_view kThreads = "threads";
 
 /// A send that was started and is later found done.
 using Request = std::uint32_t;
@@ -34,6 +38,8 @@ class Transport {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  /// What tables of times know it by.
+  virtual std::string_view name() const { return "network"; }
   /// The host that a rank is on, numbered from 0 in the order of the hosts' first ranks. A network
   /// that cannot tell says that each rank has one of its own.
   virtual int host_of(int rank) const { return rank; }

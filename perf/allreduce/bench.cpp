@@ -50,6 +50,13 @@ class Turns {
   std::mt19937 random_;  // with its standard seed
 };
 
+/// What a sum is held against: `automatic` may decline to compress, or leave it to MPI.
+Contender as_done(Contender contender, const Report& report) {
+  if (!report.compressed) contender.options.wire = Format();
+  contender.is_mpi = contender.is_mpi || report.algorithm == Algorithm::native;
+  return contender;
+}
+
 }  // namespace
 
 double Result::median() const {
@@ -154,7 +161,8 @@ void Bench::check(Result& result) {
   if (spoiler_) spoiler_(rank_, out_);
   const Verdict verdict =
       Checker(inputs_, comm_)
-          .check(result.contender, result.taken.value_or(Algorithm::automatic), out_, result.count);
+          .check(as_done(result.contender, report), result.taken.value_or(Algorithm::automatic),
+                 out_, result.count);
   const std::uint64_t wrong_before = result.verdict ? result.verdict->wrong : 0;
   result.verdict = verdict;
   result.verdict->wrong += wrong_before;

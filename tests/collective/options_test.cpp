@@ -117,11 +117,11 @@ TEST(EnvironmentDeathTest, FillsTheOptions) {
 }
 
 TEST(EnvironmentDeathTest, CanForbidSharedMemory) {
-  expect_under({}, 0, "^$", [] { return environment_allows_shared_memory(); });
+  expect_under({}, 0, "^$", [] { return environment().shared_memory; });
   expect_under({{"CPDCOMM_SHARED_MEMORY", "on"}}, 0, "^$",
-               [] { return environment_allows_shared_memory(); });
+               [] { return environment().shared_memory; });
   expect_under({{"CPDCOMM_SHARED_MEMORY", "off"}}, 0, "^$",
-               [] { return !environment_allows_shared_memory(); });
+               [] { return !environment().shared_memory; });
 }
 
 TEST(EnvironmentDeathTest, SaysWhatIsInForce) {
@@ -143,6 +143,7 @@ TEST(EnvironmentDeathTest, NamesTheVariableThatIsWrong) {
   }
   expect_under({{"CPDCOMM_SHARED_MEMORY", "no"}}, 2, "CPDCOMM_SHARED_MEMORY.*on, off", read);
   expect_under({{"CPDCOMM_DEBUG", "yes"}}, 2, "CPDCOMM_DEBUG.*yes", read);
+  expect_under({{"CPDCOMM_CHECK", "maybe"}}, 2, "CPDCOMM_CHECK.*maybe", read);
 }
 
 }  // namespace

@@ -8,10 +8,12 @@
 
 namespace cpdcomm::testing {
 
-/// A communicator over all processes. The timeout is there for safety: no test waits for it.
+/// A communicator over all processes, whose sums are the library's own. The timeout is there for
+/// safety: no test waits for it.
 inline Communicator make_world(std::size_t segment_bytes = 0) {
   return make_mpi_communicator(
-      MPI_COMM_WORLD, {.timeout = std::chrono::seconds(60), .segment_bytes = segment_bytes});
+      MPI_COMM_WORLD,
+      {.timeout = std::chrono::seconds(60), .segment_bytes = segment_bytes, .check = true});
 }
 
 /// Whether all ranks hold the same bytes, as MPI finds by itself.

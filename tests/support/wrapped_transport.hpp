@@ -14,6 +14,7 @@ class WrappedTransport : public transport::Transport {
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
+  std::string_view name() const override { return inner_->name(); }
   int host_of(int rank) const override { return inner_->host_of(rank); }
   std::byte* allocate(std::size_t bytes) override { return inner_->allocate(bytes); }
   bool done(transport::Request request) override { return inner_->done(request); }
@@ -23,6 +24,13 @@ class WrappedTransport : public transport::Transport {
   }
   void release(const transport::Arrival& arrival) override { inner_->release(arrival); }
   void progress() override { inner_->progress(); }
+  bool allreduce(const void* in, void* out, std::size_t count, DataType type,
+                 ReduceOp op) override {
+    return inner_->allreduce(in, out, count, type, op);
+  }
+  bool has_allreduce(DataType type, ReduceOp op) const override {
+    return inner_->has_allreduce(type, op);
+  }
   bool sends_wait_for_peers() const override { return inner_->sends_wait_for_peers(); }
   void keep_address() override { inner_->keep_address(); }
   void abandon() override { inner_->abandon(); }

@@ -1,0 +1,158 @@
+#include "collective/native.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "codec/arrays.hpp"
+
+namespace cpdcomm::collective {
+namespace {
+
+bool is_float(DataType type) {
+  return type == DataType::fp32 || type == DataType::fp64 || type == DataType::fp16 ||
+         type == DataType::bf16;
+}
+
+/// The network knows no average: it sums, and we divide.
+ReduceOp native_op(ReduceOp op) { return op == ReduceOp::average ? ReduceOp::sum : op; }
+
+bool depends_on_order(DataType type, ReduceOp op) {
+  return is_float(type) && (op == ReduceOp::min || op == ReduceOp::max);
+}
+
+const std::byte* part_of(const Tensor& tensor) {
+  return static_cast<const std::byte*>(tensor.input == nullptr ? tensor.data : tensor.input);
+}
+std::byte* data_of(const Tensor& tensor) { return static_cast<std::byte*>(tensor.data); }
+std::size_t bytes_of(const Tensor& tensor) { return tensor.count * size_of(tensor.type); }
+
+/// Where the first tensors end that one call can sum: those of the first one's type.
+std::size_t end_of_call(std::span<const Tensor> tensors) {
+  std::size_t i = 1;
+  while (i < tensors.size() && tensors[i].type == tensors.front().type) ++i;
+  return i;
+}
+
+std::size_t count_of(std::span<const Tensor> tensors) {
+  std::size_t count = 0;
+  for (const Tensor& tensor : tensors) count += tensor.count;
+  return count;
+}
+
+/// Whether tensors lie side by side, with their parts and with their results.
+bool side_by_side(std::span<const Tensor> tensors) {
+  for (std::size_t i = 1; i < tensors.size(); ++i) {
+    const Tensor& before = tensors[i - 1];
+    const Tensor& tensor = tensors[i];
+    if (data_of(tensor) != data_of(before) + bytes_of(before) ||
+        part_of(tensor) != part_of(before) + bytes_of(before)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// A piece that stays in the cache between division and search.
+constexpr std::size_t kPiece = 4096;
+
+template <typename T>
+bool search(T* values, std::size_t count) {
+  bool found = false;
+  for (std::size_t i = 0; i < count; ++i) found |= !std::isfinite(values[i]);
+  return found;
+}
+bool search(float* values, std::size_t count) {
+  constexpr std::uint32_t kInfinity = 0x7f800000;
+  return codec::largest_bits(values, count) >= kInfinity;
+}
+
+/// Divides, and makes every NaN the same.
+/// @return whether a value is not finite
+template <typename T>
+bool finish(T* values, std::size_t count, T divisor) {
+  bool non_finite = false;
+  for (std::size_t first = 0; first < count; first += kPiece) {
+    T* const piece = values + first;
+    const std::size_t size = std::min(kPiece, count - first);
+    if (divisor != T{1}) {
+      for (std::size_t i = 0; i < size; ++i) piece[i] /= divisor;
+    }
+    if (!search(piece, size)) continue;
+    non_finite = true;
+    for (std::size_t i = 0; i < size; ++i) {
+      if (std::isnan(piece[i])) piece[i] = std::numeric_limits<T>::quiet_NaN();
+    }
+  }
+  return non_finite;
+}
+
+bool finish(const Tensor& tensor, int divisor) {
+  switch (tensor.type) {
+    case DataType::fp32:
+      return finish(static_cast<float*>(tensor.data), tensor.count, static_cast<float>(divisor));
+    case DataType::fp64:
+      return finish(static_cast<double*>(tensor.data), tensor.count, static_cast<double>(divisor));
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+std::uint32_t native_calls(std::span<const Tensor> tensors, const AllreduceOptions& options,
+                           const transport::Transport& transport) {
+  for (const Tensor& tensor : tensors) {
+    if (!transport.has_allreduce(tensor.type, native_op(options.op)) ||
+        depends_on_order(tensor.type, options.op)) {
+      return 0;
+    }
+  }
+  std::uint32_t calls = 0;
+  for (; !tensors.empty(); tensors = tensors.subspan(end_of_call(tensors))) {
+    calls += count_of(tensors.first(end_of_call(tensors))) > 0 ? 1 : 0;
+  }
+  return calls;
+}
+
+/// Tensors of one type.
+void Native::sum_together(transport::Transport& transport, Tensors tensors, ReduceOp op) {
+  const Tensor& first = tensors.front();
+  const std::size_t count = count_of(tensors);
+  if (count == 0) return;
+  const bool packed = !side_by_side(tensors);
+  if (packed) {
+    together_.resize(count * size_of(first.type));
+    std::byte* to = together_.data();
+    for (const Tensor& tensor : tensors) to = std::copy_n(part_of(tensor), bytes_of(tensor), to);
+  }
+  std::byte* const data = packed ? together_.data() : data_of(first);
+  const std::byte* const part = packed ? data : part_of(first);
+  if (!transport.allreduce(part, data, count, first.type, op)) {
+    throw Error(ErrorCode::unsupported, "the network has no all-reduce of " +
+                                            to_string(first.type) + " under '" + to_string(op) +
+                                            "'");
+  }
+  if (!packed) return;
+  const std::byte* from = data;
+  for (const Tensor& tensor : tensors) {
+    std::copy_n(from, bytes_of(tensor), data_of(tensor));
+    from += bytes_of(tensor);
+  }
+}
+
+void Native::allreduce(transport::Transport& transport, Tensors tensors,
+                       const AllreduceOptions& options, Report& report) {
+  for (Tensors rest = tensors; !rest.empty(); rest = rest.subspan(end_of_call(rest))) {
+    sum_together(transport, rest.first(end_of_call(rest)), native_op(options.op));
+  }
+  const int divisor = options.op == ReduceOp::average ? transport.size() : 1;
+  report.non_finite.assign(tensors.size(), false);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    report.non_finite[i] = finish(tensors[i], divisor);
+    report.logical_bytes += bytes_of(tensors[i]);
+  }
+}
+
+}  // namespace cpdcomm::collective

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "collective/tuning/question.hpp"
+#include "collective/tuning/table.hpp"
+
+namespace cpdcomm::collective::tuning {
+
+/// What is known of a place: the profile of the same transport and kind (one host or several) with
+/// the nearest number of ranks, else of any transport; the built-in table's where a table has none
+/// of that kind.
+const Profile& profile_for(const Table& table, const Place& place);
+
+/// Predicts times: those of the cost model, times what the measurements say of it where there are
+/// any. At a place, size and format that was measured it is what was measured.
+class Forecast {
+ public:
+  Forecast(const Table& table, const Place& place)
+      : table_(table), place_(place), profile_(profile_for(table, place)) {}
+
+  const Profile& profile() const { return profile_; }
+
+  /// Seconds of a call of the library's own, its float tensors in `wire`.
+  double own(const Way& way, const Question& question, Format wire) const;
+
+  bool knows_native() const { return !profile_.native.empty(); }
+  /// Seconds of the network's own all-reduces, and of the pass over their sums behind them.
+  double native(const Question& question) const;
+
+ private:
+  struct Sum;
+  schedule::CodecRates rates_of(Format wire) const;
+  schedule::Coding coding_of(Format wire, Accumulate accumulate, int ranks) const;
+  double model(const Way& way, const Sum& sum, int hosts, int ranks) const;
+  const Measured* nearest(const Way& way, Format wire) const;
+  double sum(const Way& way, const Sum& sum) const;
+
+  const Table& table_;
+  const Place& place_;
+  const Profile& profile_;
+};
+
+}  // namespace cpdcomm::collective::tuning

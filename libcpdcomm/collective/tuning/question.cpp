@@ -1,0 +1,61 @@
+#include "collective/tuning/question.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "collective/native.hpp"
+#include "collective/request.hpp"
+
+namespace cpdcomm::collective::tuning {
+namespace {
+
+/// What a tensor asks for beside the sum changes what its wire format means, or is learnt from it.
+bool is_only_summed(const Tensor& tensor) {
+  return tensor.residual == nullptr && tensor.memory == nullptr && tensor.input_exponent == 0 &&
+         tensor.output_exponent == 0 && tensor.input_type.value_or(tensor.type) == tensor.type;
+}
+
+}  // namespace
+
+Place place_of(const transport::Transport& transport, const schedule::Hosts& hosts) {
+  std::map<int, int> ranks_on;
+  for (const int host : hosts) ++ranks_on[host];
+  Place place{std::string(transport.name()), static_cast<int>(hosts.size()),
+              static_cast<int>(ranks_on.size()), 1};
+  for (const auto& [host, ranks] : ranks_on) {
+    place.ranks_per_host = std::max(place.ranks_per_host, ranks);
+  }
+  return place;
+}
+
+Question question_of(std::span<const Tensor> tensors, const AllreduceOptions& options,
+                     const transport::Transport& transport, bool native_allowed) {
+  Question question{.algorithm = options.algorithm,
+                    .across = options.across,
+                    .accumulate = options.accumulate,
+                    .rounding = options.rounding};
+  bool only_summed = options.emulate_nodes == 1;
+  std::size_t largest = 0;
+  for (const Tensor& tensor : tensors) {
+    only_summed = only_summed && is_only_summed(tensor);
+    if (!is_summed_as_float(tensor, options)) {
+      question.plain_bytes += static_cast<double>(tensor.count * size_of(tensor.type));
+      continue;
+    }
+    question.bytes += static_cast<double>(tensor.count * sizeof(float));
+    question.scaled = question.scaled || is_scaled(tensor, options);
+    if (tensor.count < largest) continue;
+    largest = tensor.count;
+    question.wire = wire_of(tensor, options);
+  }
+  question.scaled = question.scaled && options.scaling.kind != Scaling::Kind::delayed;
+  question.inner = options.inner.value_or(question.wire);
+  question.may_decline = only_summed && options.accumulate == Accumulate::wide &&
+                         options.algorithm == Algorithm::automatic;
+  if (native_allowed && question.may_decline) {
+    question.native_calls = native_calls(tensors, options, transport);
+  }
+  return question;
+}
+
+}  // namespace cpdcomm::collective::tuning
