@@ -20,6 +20,7 @@ class Hosts final : public Transport {
 
   int rank() const override { return network_->rank(); }
   int size() const override { return network_->size(); }
+  std::string_view name() const override { return network_->name(); }
   int host_of(int rank) const override { return host_of_[static_cast<std::size_t>(rank)]; }
 
   std::byte* allocate(std::size_t bytes) override;

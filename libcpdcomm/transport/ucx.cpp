@@ -30,6 +30,7 @@ class UcxTransport final : public Transport {
 
   int rank() const override { return peers_.rank(); }
   int size() const override { return peers_.size(); }
+  std::string_view name() const override { return "ucx"; }
 
   bool done(Request request) override {
     const Sent sent = sends_[request];

@@ -102,7 +102,7 @@ std::string right_sums(int size) {
     std::vector<float> result;
     threads.run([&](Communicator& own) {
       std::vector<float> values = gradients(kCount, static_cast<unsigned>(own.rank()));
-      own.allreduce(values, {.wire = Format::parse(wire)});
+      own.allreduce(values, {.wire = Format::parse(wire), .algorithm = Algorithm::direct});
       if (own.rank() == 0) result = values;
     });
     char line[64];
