@@ -39,7 +39,6 @@ Sorted sort(std::span<const Tensor> tensors, const AllreduceOptions& options) {
 void begin_report(std::span<const Tensor> tensors, const AllreduceOptions& options,
                   Report& report) {
   report.non_finite.assign(tensors.size(), false);
-  report.saturated.assign(tensors.size(), false);
   for (const Tensor& tensor : tensors) {
     const bool summed = is_summed_as_float(tensor, options);
     report.logical_bytes += tensor.count * (summed ? sizeof(float) : size_of(tensor.type));
@@ -90,8 +89,9 @@ Report allreduce(Session& session, std::span<const Tensor> tensors,
     session.settle(run, tensors, options);
     report.algorithm = run.plan.algorithm;
     report.compressed = run.plan.compressed;
-    begin_report(tensors, options, report);
+    report.saturated.assign(tensors.size(), false);
     if (run.plan.native()) return session.native(tensors, options, report);
+    begin_report(tensors, options, report);
     const Wanted wanted(tensors, options, run.plan.compressed);
     sum({session, run, wanted.tensors(), wanted.options(), report});
   });
