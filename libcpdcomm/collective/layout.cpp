@@ -24,13 +24,19 @@ Layout::Layout(const reduction::Reduction& reduction, int parts, std::size_t seg
                std::span<const std::size_t> multiples)
     : segment_bytes_(segment_bytes) {
   lines_.reserve(reduction.tensors());
+  std::size_t most_besides = 0;
   for (std::size_t tensor = 0; tensor < reduction.tensors(); ++tensor) {
     const std::size_t multiple = multiples.empty() ? 1 : multiples[tensor];
     const std::size_t alignment = std::lcm(reduction.alignment(tensor), multiple);
     const std::size_t count = reduction.count(tensor);
-    lines_.push_back({bytes_, count, alignment, most_bytes(reduction, tensor, alignment, parts)});
+    const std::size_t once = most_bytes(reduction, tensor, alignment, parts);
+    const std::size_t more = most_bytes(reduction, tensor, 2 * alignment, parts) - once;
+    lines_.push_back({bytes_, count, alignment, more});
     bytes_ += most_bytes(reduction, tensor, count, parts);
+    most_besides = std::max(most_besides, once - more);
   }
+  // What a range takes besides its values is counted at its tensor's end; a cut has it once more.
+  segment_bytes_ -= std::min(segment_bytes_, most_besides);
 }
 
 Layout Layout::balanced(const reduction::Reduction& reduction, int parts, int chunks,

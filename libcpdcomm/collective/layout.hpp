@@ -41,7 +41,7 @@ class Layout final : public Slices {
     std::size_t begin;  // byte where the tensor starts
     std::size_t count;
     std::size_t alignment;
-    std::size_t aligned_bytes;  // of `alignment` values
+    std::size_t aligned_bytes;  // of `alignment` values more
   };
 
   Layout(const reduction::Reduction& reduction, int parts, std::size_t segment_bytes,
