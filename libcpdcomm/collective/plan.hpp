@@ -10,6 +10,9 @@ namespace cpdcomm::collective {
 
 /// How a call is done. It follows from the call and from what all ranks know alike, so every rank
 /// has the same plan without a word.
+///
+/// Whoever lets sums go by schedule::exchange, too, must leave out those with residuals: a part is
+/// encoded to be sent and once more to be joined, and would feed its residual twice.
 struct Plan {
   Algorithm algorithm;        ///< never automatic
   Algorithm across;           ///< of hierarchical
