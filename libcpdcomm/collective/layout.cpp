@@ -43,6 +43,7 @@ Layout Layout::balanced(const reduction::Reduction& reduction, int parts, int ch
                         std::size_t segment_bytes, std::span<const std::size_t> multiples) {
   Layout layout(reduction, parts, segment_bytes, multiples);
   const auto count = static_cast<std::size_t>(chunks);
+  layout.make_room(count);
   const auto begin = [&](std::size_t chunk) {
     // In this order the product cannot overflow.
     return layout.bytes_ / count * chunk + layout.bytes_ % count * chunk / count;
@@ -61,6 +62,14 @@ Layout Layout::by_tensor(const reduction::Reduction& reduction, std::size_t segm
                      last ? layout.bytes_ : layout.lines_[tensor + 1].begin);
   }
   return layout;
+}
+
+/// For the cuts of so many chunks: a slice may be shorter than it could be by what may not be cut.
+void Layout::make_room(std::size_t chunks) {
+  std::size_t uncut = 0;
+  for (const Line& line : lines_) uncut = std::max(uncut, line.aligned_bytes);
+  const std::size_t slice = std::max(segment_bytes_, 2 * uncut + 1) - uncut;
+  cuts_.reserve(chunks * (3 + bytes_ / chunks / slice));
 }
 
 void Layout::add_chunk(std::size_t first_byte, std::size_t end_byte) {
