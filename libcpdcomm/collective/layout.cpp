@@ -24,19 +24,26 @@ Layout::Layout(const reduction::Reduction& reduction, int parts, std::size_t seg
                std::span<const std::size_t> multiples)
     : segment_bytes_(segment_bytes) {
   lines_.reserve(reduction.tensors());
+  std::size_t most_besides = 0;
   for (std::size_t tensor = 0; tensor < reduction.tensors(); ++tensor) {
     const std::size_t multiple = multiples.empty() ? 1 : multiples[tensor];
     const std::size_t alignment = std::lcm(reduction.alignment(tensor), multiple);
     const std::size_t count = reduction.count(tensor);
-    lines_.push_back({bytes_, count, alignment, most_bytes(reduction, tensor, alignment, parts)});
+    const std::size_t once = most_bytes(reduction, tensor, alignment, parts);
+    const std::size_t more = most_bytes(reduction, tensor, 2 * alignment, parts) - once;
+    lines_.push_back({bytes_, count, alignment, more});
     bytes_ += most_bytes(reduction, tensor, count, parts);
+    most_besides = std::max(most_besides, once - more);
   }
+  // What a range takes besides its values is counted at its tensor's end; a cut has it once more.
+  segment_bytes_ -= std::min(segment_bytes_, most_besides);
 }
 
 Layout Layout::balanced(const reduction::Reduction& reduction, int parts, int chunks,
                         std::size_t segment_bytes, std::span<const std::size_t> multiples) {
   Layout layout(reduction, parts, segment_bytes, multiples);
   const auto count = static_cast<std::size_t>(chunks);
+  layout.make_room(count);
   const auto begin = [&](std::size_t chunk) {
     // In this order the product cannot overflow.
     return layout.bytes_ / count * chunk + layout.bytes_ % count * chunk / count;
@@ -56,6 +63,14 @@ Layout Layout::by_tensor(const reduction::Reduction& reduction, int parts,
                      last ? layout.bytes_ : layout.lines_[tensor + 1].begin);
   }
   return layout;
+}
+
+/// For the cuts of so many chunks: a slice may be shorter than it could be by what may not be cut.
+void Layout::make_room(std::size_t chunks) {
+  std::size_t uncut = 0;
+  for (const Line& line : lines_) uncut = std::max(uncut, line.aligned_bytes);
+  const std::size_t slice = std::max(segment_bytes_, 2 * uncut + 1) - uncut;
+  cuts_.reserve(chunks * (3 + bytes_ / chunks / slice));
 }
 
 void Layout::add_chunk(std::size_t first_byte, std::size_t end_byte) {

@@ -43,13 +43,14 @@ class Layout final : public Slices {
     std::size_t begin;  // byte where the tensor starts
     std::size_t count;
     std::size_t alignment;
-    std::size_t aligned_bytes;  // of `alignment` values
+    std::size_t aligned_bytes;  // of `alignment` values more
   };
 
   Layout(const reduction::Reduction& reduction, int parts, std::size_t segment_bytes,
          std::span<const std::size_t> multiples);
   Cut cut(std::size_t byte) const;
   Cut next(Cut at) const;
+  void make_room(std::size_t chunks);
   void add_chunk(std::size_t first_byte, std::size_t end_byte);
 
   std::vector<Line> lines_;

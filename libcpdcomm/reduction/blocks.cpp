@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <numeric>
 
 #include "cpdcomm/error.hpp"
@@ -32,10 +33,6 @@ void check_inner(const codec::Codec& wire, const codec::Codec& inner, std::size_
   }
 }
 
-bool is_finite(const FloatTensor& tensor) {
-  return std::ranges::find(tensor.exponents, numerics::kNonFinite) == tensor.exponents.end();
-}
-
 }  // namespace
 
 void check_inner(Format wire, Format inner, std::size_t group) {
@@ -47,9 +44,20 @@ Blocks::Blocks(std::vector<FloatTensor> tensors) : tensors_(std::move(tensors)) 
     if (tensor.inner && tensor.inner->format() == tensor.codec.format()) tensor.inner.reset();
     if (tensor.inner) check_inner(tensor.codec, *tensor.inner, tensor.group);
     alignments_.push_back(common_alignment(tensor.codec, tensor.inner.value_or(tensor.codec)));
-    learns_.push_back(tensor.residual != nullptr && is_finite(tensor));
+    judged_.push_back(Judged::not_yet);
     tile_ = std::max(tile_, tile_of(alignments_.size() - 1));
   }
+}
+
+bool Blocks::learns(std::size_t tensor) const {
+  if (tensors_[tensor].residual == nullptr) return false;
+  const std::atomic_ref judged(judged_[tensor]);
+  if (judged.load(std::memory_order_relaxed) == Judged::not_yet) {
+    const std::span<const std::int16_t> exponents = tensors_[tensor].exponents;
+    const bool any = std::ranges::find(exponents, numerics::kNonFinite) != exponents.end();
+    judged.store(any ? Judged::non_finite : Judged::finite, std::memory_order_relaxed);
+  }
+  return judged.load(std::memory_order_relaxed) == Judged::finite;
 }
 
 }  // namespace cpdcomm::reduction

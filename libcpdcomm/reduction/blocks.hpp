@@ -61,6 +61,7 @@ class Blocks {
     const FloatTensor& tensor = tensors_[range.tensor];
     const std::size_t tile = tile_of(range.tensor);
     const std::size_t end = range.first + range.count;
+    const bool is_learned = learns(range.tensor);
     for (std::size_t first = range.first; first < end;) {
       std::size_t stop = std::min(end, first + tile);
       std::size_t place = 0;
@@ -70,13 +71,17 @@ class Blocks {
       }
       const bool judged = !tensor.exponents.empty();
       work(Block{tensor, range.tensor, first, stop - first, first - range.first, range.count,
-                 judged ? tensor.exponents[place] : numerics::kNothing,
-                 learns_[range.tensor] != 0});
+                 judged ? tensor.exponents[place] : numerics::kNothing, is_learned});
       first = stop;
     }
   }
 
  private:
+  /// Of a whole tensor's exponents, found out when first asked for: then they are agreed.
+  enum class Judged : std::uint8_t { not_yet, finite, non_finite };
+
+  /// Whether the residual becomes what casts lose.
+  bool learns(std::size_t tensor) const;
   std::size_t tile_of(std::size_t tensor) const {
     return std::max<std::size_t>(1, kTile / alignments_[tensor]) * alignments_[tensor];
   }
@@ -85,7 +90,7 @@ class Blocks {
 
   std::vector<FloatTensor> tensors_;
   std::vector<std::size_t> alignments_;
-  std::vector<std::uint8_t> learns_;
+  mutable std::vector<Judged> judged_;  // threads that find out at once find the same
   std::size_t tile_ = 0;
 };
 

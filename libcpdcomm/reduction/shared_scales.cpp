@@ -49,7 +49,9 @@ Words<std::uint32_t> non_finite_words() {
 
 template <typename Word>
 SharedScales<Word>::SharedScales(std::vector<ScaledTensor<Word>> tensors, Words<Word> words)
-    : tensors_(std::move(tensors)), words_(std::move(words)) {}
+    : tensors_(std::move(tensors)), words_(std::move(words)) {
+  for (const auto& tensor : tensors_) known_.emplace_back(tensor.words.size());
+}
 
 template <typename Word>
 Word SharedScales<Word>::load(const std::byte* from) const {
@@ -60,7 +62,9 @@ Word SharedScales<Word>::load(const std::byte* from) const {
 }
 
 template <typename Word>
-Word SharedScales<Word>::own_word(const ScaledTensor<Word>& tensor, std::size_t place) const {
+Word SharedScales<Word>::own_word(std::size_t number, std::size_t place) const {
+  const ScaledTensor<Word>& tensor = tensors_[number];
+  if (known_[number][place] != 0) return tensor.words[place];
   const Gradients& gradients = tensor.gradients;
   const std::size_t length = tensor.group == 0 ? gradients.count : tensor.group;
   const std::size_t first = place * length;
@@ -74,9 +78,8 @@ void SharedScales<Word>::join_words(Slice slice, std::span<const Input> inputs,
                                     std::span<const Input> more, std::byte* out) const {
   std::size_t offset = 0;
   for (const Range& range : slice) {
-    const ScaledTensor<Word>& tensor = tensors_[range.tensor];
     for (std::size_t i = 0; i < range.count; ++i, offset += words_.bytes) {
-      Word word = own_word(tensor, range.first + i);
+      Word word = own_word(range.tensor, range.first + i);
       for (const Input& input : inputs) word = std::max(word, load(input.bytes + offset));
       for (const Input& input : more) word = std::max(word, load(input.bytes + offset));
       std::memcpy(out + offset, &word, words_.bytes);
@@ -86,6 +89,12 @@ void SharedScales<Word>::join_words(Slice slice, std::span<const Input> inputs,
 
 template <typename Word>
 void SharedScales<Word>::encode_part(Slice slice, const Host& host, Leg /*leg*/, std::byte* out) {
+  for (const Range& range : slice) {
+    for (std::size_t place = range.first; place < range.first + range.count; ++place) {
+      tensors_[range.tensor].words[place] = own_word(range.tensor, place);
+      known_[range.tensor][place] = 1;
+    }
+  }
   join_words(slice, host.inputs, {}, out);
 }
 
@@ -110,6 +119,7 @@ void SharedScales<Word>::deliver(Slice slice, const std::byte* result) {
       word = load(result);
       result += words_.bytes;
     }
+    std::fill_n(known_[range.tensor].begin() + static_cast<long>(range.first), range.count, 0);
   }
 }
 

@@ -63,12 +63,16 @@ class SharedScales final : public Reduction {
 
  private:
   Word load(const std::byte* from) const;
-  Word own_word(const ScaledTensor<Word>& tensor, std::size_t place) const;
+  Word own_word(std::size_t tensor, std::size_t place) const;
   void join_words(Slice slice, std::span<const Input> inputs, std::span<const Input> more,
                   std::byte* out) const;
 
   std::vector<ScaledTensor<Word>> tensors_;
   Words<Word> words_;
+  // By tensor and group, whether a tensor's words hold this rank's own, which has been sent. Who
+  // sends a part to all and joins all parts then reads its gradients once. A group belongs to one
+  // segment, and a segment to one thread at a time.
+  std::vector<std::vector<std::uint8_t>> known_;
 };
 
 extern template class SharedScales<std::int16_t>;

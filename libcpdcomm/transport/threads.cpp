@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -13,20 +12,41 @@
 namespace cpdcomm::transport {
 namespace {
 
-using Bytes = std::vector<std::byte>;
+struct Parcel {
+  std::vector<std::byte> bytes;
+  Parcel* next = nullptr;
+};
+
+/// Parcels in a row, first in, first out: linked, so that a row asks for no memory.
+class Row {
+ public:
+  void push(Parcel* parcel) {
+    parcel->next = nullptr;
+    (first_ == nullptr ? first_ : last_->next) = parcel;
+    last_ = parcel;
+  }
+  /// Null when there is none.
+  Parcel* pop() {
+    Parcel* const parcel = first_;
+    if (parcel != nullptr) first_ = parcel->next;
+    return parcel;
+  }
+
+ private:
+  Parcel* first_ = nullptr;
+  Parcel* last_ = nullptr;
+};
 
 /// What one rank's peers have sent, and the memory of messages that it has taken and released.
 struct Mailbox {
   std::mutex mutex;
-  std::map<std::pair<int, int>, std::deque<Bytes*>> queues;  // by sender and channel
-  std::vector<std::unique_ptr<Bytes>> messages;
-  std::vector<Bytes*> free;
+  std::map<std::pair<int, int>, Row> rows;  // by sender and channel
+  std::vector<std::unique_ptr<Parcel>> parcels;
+  Row free;
 
-  Bytes* take_free() {
-    if (free.empty()) return messages.emplace_back(std::make_unique<Bytes>()).get();
-    Bytes* const bytes = free.back();
-    free.pop_back();
-    return bytes;
+  Parcel* take_free() {
+    Parcel* const parcel = free.pop();
+    return parcel != nullptr ? parcel : parcels.emplace_back(std::make_unique<Parcel>()).get();
   }
 };
 
@@ -56,18 +76,18 @@ class ThreadTransport final : public Transport {
   bool take(int peer, int channel, Arrival& arrival) override {
     Mailbox& own = box(rank_);
     const std::lock_guard lock(own.mutex);
-    const auto found = own.queues.find({peer, channel});
-    if (found == own.queues.end() || found->second.empty()) return false;
-    Bytes* const bytes = found->second.front();
-    found->second.pop_front();
-    arrival = {bytes->data(), bytes->size(), reinterpret_cast<std::uintptr_t>(bytes)};
+    const auto found = own.rows.find({peer, channel});
+    Parcel* const parcel = found == own.rows.end() ? nullptr : found->second.pop();
+    if (parcel == nullptr) return false;
+    arrival = {parcel->bytes.data(), parcel->bytes.size(),
+               reinterpret_cast<std::uintptr_t>(parcel)};
     return true;
   }
 
   void release(const Arrival& arrival) override {
     Mailbox& own = box(rank_);
     const std::lock_guard lock(own.mutex);
-    own.free.push_back(reinterpret_cast<Bytes*>(arrival.token));
+    own.free.push(reinterpret_cast<Parcel*>(arrival.token));
   }
 
   void progress() override {}
@@ -79,9 +99,9 @@ class ThreadTransport final : public Transport {
   Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
     Mailbox& target = box(peer);
     const std::lock_guard lock(target.mutex);
-    Bytes* const message = target.take_free();
-    message->assign(bytes.begin(), bytes.end());
-    target.queues[{rank_, channel}].push_back(message);
+    Parcel* const parcel = target.take_free();
+    parcel->bytes.assign(bytes.begin(), bytes.end());
+    target.rows[{rank_, channel}].push(parcel);
     return 0;
   }
 

@@ -21,6 +21,8 @@ std::vector<schedule::Schedule> schedules_of(const SumRules& rules, int ranks) {
   return schedules;
 }
 
+int chunks_in(const SumRules& rules, int ranks) { return schedule_of(rules, 0, ranks).chunks; }
+
 std::vector<std::vector<int>> chunks_of(const std::vector<std::size_t>& counts,
                                         const SumRules& rules, int ranks, int nodes) {
   std::vector<reduction::FloatTensor> tensors;
@@ -35,7 +37,7 @@ std::vector<std::vector<int>> chunks_of(const std::vector<std::size_t>& counts,
   }
   const auto reduction = reduction::make_float_reduction(
       rules.accumulate, tensors, rules.algorithm == Algorithm::direct, 1.0f);
-  const int count = schedule_of(rules, 0, ranks).chunks;
+  const int count = chunks_in(rules, ranks);
   std::vector<std::size_t> multiples;
   if (rules.group != 0 && rules.aps && !rules.wire.is_fp32()) {
     multiples.assign(counts.size(), rules.group);

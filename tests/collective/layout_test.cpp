@@ -26,7 +26,7 @@ std::vector<std::size_t> random_counts(Random& random) {
 
 /// Tensors of mixed formats.
 std::unique_ptr<Reduction> float_reduction(const std::vector<std::size_t>& counts,
-                                           Accumulate accumulate, Random& random) {
+                                           Accumulate accumulate, bool delayed, Random& random) {
   const std::vector<Format> formats = all_formats();
   const std::size_t nodes = 1 + random.below(2);
   std::vector<reduction::FloatTensor> tensors;
@@ -35,6 +35,7 @@ std::unique_ptr<Reduction> float_reduction(const std::vector<std::size_t>& count
     tensor.sources.resize(nodes);
     tensor.count = count;
     tensor.codec = codec::codec_for(formats[random.below(192)]);
+    if (delayed) tensor.delayed_world = 5;  // messages carry exponents beside the values
     tensors.push_back(tensor);
   }
   return reduction::make_float_reduction(accumulate, tensors, true, 1.0f);
@@ -100,8 +101,9 @@ TEST(Layout, CutsEverythingOnce) {
     SCOPED_TRACE(round);
     const std::vector<std::size_t> counts = random_counts(random);
     const auto accumulate = round % 3 == 0 ? Accumulate::kahan : Accumulate::wide;
-    const auto reduction = round % 2 == 0 ? float_reduction(counts, accumulate, random)
-                                          : plain_reduction(counts, random);
+    const auto reduction = round % 2 == 0
+                               ? float_reduction(counts, accumulate, round % 4 == 0, random)
+                               : plain_reduction(counts, random);
     const std::size_t segment_bytes = round % 5 == 0 ? largest : 64 + random.below(500);
     const int chunks = 1 + static_cast<int>(random.below(9));
     const auto count = static_cast<std::size_t>(chunks);
@@ -112,10 +114,8 @@ TEST(Layout, CutsEverythingOnce) {
   }
 }
 
-TEST(Layout, BalancesChunks) {
-  Random random(2);
-  const auto reduction = plain_reduction({1000, 0, 3, 100000, 7}, random);
-  const Layout layout = Layout::balanced(*reduction, 4, 4, 60000);
+void expect_balance(const Reduction& reduction) {
+  const Layout layout = Layout::balanced(reduction, 4, 4, 60000);
   std::size_t least = SIZE_MAX;
   std::size_t most = 0;
   std::vector<Range> slice;
@@ -123,12 +123,21 @@ TEST(Layout, BalancesChunks) {
     std::size_t bytes = 0;
     for (std::size_t segment = 0; segment < layout.segments(); ++segment) {
       layout.slice(chunk, segment, slice);
-      bytes += body_bytes(*reduction, slice);
+      bytes += body_bytes(reduction, slice);
     }
     least = std::min(least, bytes);
     most = std::max(most, bytes);
   }
   EXPECT_LE(most - least, 128u);
+}
+
+TEST(Layout, BalancesChunks) {
+  Random random(2);
+  const std::vector<std::size_t> counts{1000, 0, 3, 100000, 7};
+  expect_balance(*plain_reduction(counts, random));
+  for (const bool delayed : {false, true}) {
+    expect_balance(*float_reduction(counts, Accumulate::wide, delayed, random));
+  }
 }
 
 TEST(Layout, HasASegmentForNothing) {

@@ -260,5 +260,44 @@ TEST(SharedScales, TakeNoMoreBytesThanTheyNeed) {
   EXPECT_EQ(bytes_of_five(reduction::non_finite_words()), 5u);
 }
 
+/// Words that count how often they are worked out.
+Words<std::int16_t> counting_words(int& count) {
+  Words<std::int16_t> words = reduction::aps_words(2);
+  words.of = [of = words.of, &count](std::uint32_t largest_bits, int exponent) {
+    ++count;
+    return of(largest_bits, exponent);
+  };
+  return words;
+}
+
+TEST(SharedScalesOfOneRank, ReadGradientsOnceToSendAndToJoin) {
+  const Values values = gradients(1000, 1);
+  const std::size_t groups = reduction::groups(values.size(), 24);
+  std::vector<std::int16_t> words(groups);
+  int count = 0;
+  const Gradients from{{values.data()}, values.size(), DataType::fp32};
+  SharedScales<std::int16_t> scales({{from, 24, words}}, counting_words(count));
+  const reduction::Range all{0, 0, groups};
+  std::vector<std::int16_t> sent(groups);
+  std::vector<std::int16_t> result(groups);
+  const auto bytes = [](std::vector<std::int16_t>& of) {
+    return reinterpret_cast<std::byte*>(of.data());
+  };
+  scales.encode_part({&all, 1}, {}, Leg::across_hosts, bytes(sent));
+  EXPECT_EQ(count, static_cast<int>(groups));
+  std::vector<std::int16_t> other = sent;
+  for (std::size_t i = 0; i < groups; i += 2) ++other[i];
+  const reduction::Input input{bytes(other), Payload::part, 1};
+  scales.join({&all, 1}, {{&input, 1}, 0}, {Payload::result, 2}, bytes(result));
+  EXPECT_EQ(count, static_cast<int>(groups));
+  EXPECT_EQ(result, other);
+  scales.deliver({&all, 1}, bytes(result));
+  EXPECT_EQ(words, other);
+  // What is agreed is not taken for this rank's own.
+  scales.encode_part({&all, 1}, {}, Leg::across_hosts, bytes(result));
+  EXPECT_EQ(result, sent);
+  EXPECT_EQ(count, static_cast<int>(2 * groups));
+}
+
 }  // namespace
 }  // namespace cpdcomm::testing

@@ -10,6 +10,23 @@
 #include "support/reference_cast.hpp"
 
 namespace cpdcomm::testing {
+namespace {
+
+/// NaN where a value is not finite.
+float largest_in(const std::vector<Parts>& by_rank, std::size_t first, std::size_t stop) {
+  float largest = 0;
+  for (const Parts& parts : by_rank) {
+    for (const auto& part : parts) {
+      for (std::size_t i = first; i < stop; ++i) {
+        if (!std::isfinite(part[i])) return std::numeric_limits<float>::quiet_NaN();
+        largest = std::max(largest, std::fabs(part[i]));
+      }
+    }
+  }
+  return largest;
+}
+
+}  // namespace
 
 AllreduceOptions SumRules::options() const {
   AllreduceOptions options{
@@ -19,29 +36,19 @@ AllreduceOptions SumRules::options() const {
 }
 
 ReferenceSum::ReferenceSum(const std::vector<Parts>& by_rank, const SumRules& rules,
-                           std::vector<schedule::Schedule> schedules)
+                           std::vector<schedule::Schedule> schedules,
+                           const std::vector<Parts>& scaled_by)
     : by_rank_(by_rank),
       rules_(rules),
       scaled_(rules.aps && !rules.wire.is_fp32()),
       schedules_(std::move(schedules)) {
+  const std::vector<Parts>& all = scaled_by.empty() ? by_rank : scaled_by;
+  for (const Parts& parts : all) world_ += parts.size();
   const std::size_t count = by_rank[0][0].size();
   group_ = rules.group == 0 ? std::max<std::size_t>(count, 1) : rules.group;
   for (std::size_t first = 0; first < count; first += group_) {
-    largest_.push_back(largest_in(first, std::min(count, first + group_)));
+    largest_.push_back(largest_in(all, first, std::min(count, first + group_)));
   }
-}
-
-float ReferenceSum::largest_in(std::size_t first, std::size_t stop) const {
-  float largest = 0;
-  for (const Parts& parts : by_rank_) {
-    for (const auto& part : parts) {
-      for (std::size_t i = first; i < stop; ++i) {
-        if (!std::isfinite(part[i])) return std::numeric_limits<float>::quiet_NaN();
-        largest = std::max(largest, std::fabs(part[i]));
-      }
-    }
-  }
-  return largest;
 }
 
 float ReferenceSum::cast(float x, int shift) const {
@@ -140,16 +147,15 @@ ReferenceSum::Partial ReferenceSum::as_scheduled(std::size_t i, int shift, int c
 float ReferenceSum::at(std::size_t i, int chunk) const {
   const float largest = largest_[i / group_];
   if (scaled_ && std::isnan(largest)) return value_of(0x7fc00000u);
-  const std::size_t world = by_rank_.size() * by_rank_[0].size();
   int shift = 0;
   if (scaled_ && largest != 0)
-    shift = top_exponent(rules_.wire) - reference_exponent(largest, world);
+    shift = top_exponent(rules_.wire) - reference_exponent(largest, world_);
 
   const std::size_t begin = by_hops() ? static_cast<std::size_t>(chunk) : 0;
   const Partial total =
       schedules_.empty() ? in_order(i, shift, begin) : as_scheduled(i, shift, chunk);
   float result = reference_cast(cast(total.sum), Format(), -shift);
-  if (rules_.op == ReduceOp::average) result /= static_cast<float>(world);
+  if (rules_.op == ReduceOp::average) result /= static_cast<float>(world_);
   return std::isnan(result) ? value_of(0x7fc00000u) : result;
 }
 

@@ -28,8 +28,11 @@ class ReferenceSum {
  public:
   /// @param by_rank    must outlive this object
   /// @param schedules  who sums what, by rank: of other algorithms than direct and ring
+  /// @param scaled_by  whose values the exponents are of, where the parts are sums of them already;
+  ///                   empty: the parts
   ReferenceSum(const std::vector<Parts>& by_rank, const SumRules& rules,
-               std::vector<schedule::Schedule> schedules = {});
+               std::vector<schedule::Schedule> schedules = {},
+               const std::vector<Parts>& scaled_by = {});
 
   /// The result of value i.
   /// @param chunk  of a ring: the rank at which its sum starts
@@ -41,7 +44,6 @@ class ReferenceSum {
     float compensation = 0;
   };
 
-  float largest_in(std::size_t first, std::size_t stop) const;
   float cast(float x, int shift = 0) const;
   void add(Partial& to, float part) const;
   void join(Partial& to, Partial later) const;
@@ -56,6 +58,7 @@ class ReferenceSum {
   SumRules rules_;
   bool scaled_;
   std::size_t group_;
+  std::size_t world_ = 0;       // parts in all
   std::vector<float> largest_;  // by group; NaN where a part is not finite
   std::vector<schedule::Schedule> schedules_;
 };
