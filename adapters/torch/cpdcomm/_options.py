@@ -76,8 +76,8 @@ class Options:
         )
         if made.scaling == "delayed":
             raise InvalidArgumentError(
-                "scaling 'delayed' is not for a group, which keeps no exponents: ask for it in "
-                "cpdcomm.all_reduce(..., scaling='delayed', scale_memory=...)"
+                "scaling 'delayed' is not for a group or CPDCOMM_SCALING, which keep no exponents: "
+                "ask for it in cpdcomm.all_reduce(..., scaling='delayed', scale_memory=...)"
             )
         made.check()
         if self.timeout is not None:
