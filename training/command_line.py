@@ -30,6 +30,7 @@ examples:
   mpirun -n 4 python -m training.train                    all configurations, 3 minutes on 4 cores
   mpirun -n 4 python -m training.train --quick            a first look, seconds
   mpirun -n 4 python -m training.train --configs fp32 e5m2-none e5m2-aps --seeds 5
+  mpirun -n 4 python -m training.train --few-bits --seeds 5
   mpirun -n 4 python -m training.train --data-root cifar-10-batches-bin --configs fp32 e4m3-aps \\
       --train-limit 10000 --epochs 5 --seeds 1
   python -m training.train --nodes 32                     one process stands for all nodes
@@ -75,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="NAME",
         help="how gradients are summed, e.g. fp32 e4m3-aps (default: all that --list shows)",
+    )
+    what.add_argument(
+        "--few-bits",
+        action="store_true",
+        help="sums of 4, 2 and 1 bits with error feedback and majority votes, beside FP32; --list"
+        " names them",
     )
     what.add_argument("--list", action="store_true", help="print the configurations and stop")
     what.add_argument(
@@ -134,6 +141,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"highest learning rate; it warms up to it and falls to zero {_defaults('lr')}",
     )
     how.add_argument(
+        "--vote-lr",
+        type=float,
+        metavar="X",
+        help="the same for -majority, where every parameter moves by it at every step (signSGD,"
+        f" without momentum) {_defaults('vote_lr')}",
+    )
+    how.add_argument(
         "--train-limit", type=_positive, metavar="N", help="use the first N training images only"
     )
     how.add_argument(
@@ -149,7 +163,7 @@ def recipe(arguments: argparse.Namespace) -> Recipe:
         chosen = dataclasses.replace(chosen, epochs=QUICK_EPOCHS, max_steps=QUICK_STEPS)
     asked = {
         field: getattr(arguments, field)
-        for field in ("epochs", "nodes", "micro_batch", "lr", "max_steps")
+        for field in ("epochs", "nodes", "micro_batch", "lr", "vote_lr", "max_steps")
         if getattr(arguments, field) is not None
     }
     return dataclasses.replace(chosen, **asked)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-GRAMMAR = "[ddp-]WIRE[-none | -aps | -aps:N][-rounded | -kahan]"
+GRAMMAR = "[ddp- | ranks-]WIRE[-none | -aps | -aps:N][-rounded | -kahan | -majority][-ef]"
 
 DEFAULTS = {
     "fp32": "the reference: 8 emulated nodes on each rank, FP32 on the wire",
@@ -21,8 +21,20 @@ DEFAULTS = {
 
 QUICK = ["fp32", "e4m3-aps"]
 
+# Of one to four bits a value; `ranks-` has 4 parts in a sum, where emulated nodes make it 32.
+FEW_BITS = {
+    "fp32": "the reference",
+    "ranks-e3m0-aps": "4 bits, one gradient per rank",
+    "ranks-e3m0-aps-ef": "the same with error feedback: what a cast loses joins the next step",
+    "ranks-int2": "2 bits: -1, 0 or 1 times the largest magnitude of 512 values",
+    "ranks-int2-ef": "the same with error feedback",
+    "ranks-sign-majority": "1 bit: signSGD, the update is the sign that most of 4 ranks have",
+    "sign-majority": "the same with a vote of 32 emulated nodes",
+}
+
 _NAME = re.compile(
-    r"(?P<ddp>ddp-)?(?P<wire>[a-z0-9]+)(?:-(?P<scaling>none|aps|aps:\d+))?(?:-(?P<accumulate>rounded|kahan))?"
+    r"(?:(?P<way>ddp|ranks)-)?(?P<wire>[a-z0-9]+)(?:-(?P<scaling>none|aps|aps:\d+))?"
+    r"(?:-(?P<accumulate>rounded|kahan|majority))?(?P<ef>-ef)?"
 )
 
 
@@ -34,7 +46,18 @@ class Configuration:
     wire: str
     scaling: str
     accumulate: str
-    emulated: bool  # micro-batches stand for nodes (NodeEmulator); else plain DDP
+    way: str  # "emulated": micro-batches stand for nodes; "ranks": a gradient a rank; "ddp"
+    error_feedback: bool = False
+
+    @property
+    def emulated(self) -> bool:
+        """Does each micro-batch stand for a node (NodeEmulator)?"""
+        return self.way == "emulated"
+
+    @property
+    def votes(self) -> bool:
+        """Is the sum a vote, so that the update is a sign (signSGD)?"""
+        return self.accumulate == "majority"
 
     @property
     def uses_aps(self) -> bool:
@@ -47,12 +70,17 @@ def parse(name: str) -> Configuration:
     match = _NAME.fullmatch(name)
     if match is None:
         raise ValueError(f"unknown configuration '{name}': a name is {GRAMMAR}")
+    if match["ef"] and match["way"] != "ranks":
+        raise ValueError(
+            f"error feedback (-ef) is for ranks-, one gradient per rank: ranks-{name}?"
+        )
     return Configuration(
         name=name,
         wire=match["wire"],
         scaling=match["scaling"] or _default_scaling(match["wire"]),
         accumulate=match["accumulate"] or "wide",
-        emulated=match["ddp"] is None,
+        way=match["way"] or "emulated",
+        error_feedback=match["ef"] is not None,
     )
 
 
@@ -63,16 +91,24 @@ def _default_scaling(wire: str) -> str:
 
 def describe() -> str:
     """The text of `--list`."""
-    width = max(len(name) for name in DEFAULTS)
-    lines = [f"  {name:<{width}}  {text}" for name, text in DEFAULTS.items()]
     return "\n".join(
         [
             "Configurations that run by default:",
-            *lines,
+            *_lines(DEFAULTS),
+            "",
+            "With --few-bits:",
+            *_lines(FEW_BITS),
             "",
             "--configs takes any other name of this form, too, such as e5m2-none or e4m3-aps:1024:",
             f"  {GRAMMAR}",
             "none casts as it is; aps has an exponent for each parameter, aps:N for each N values;",
             "left out it is aps for float formats, as everywhere in cpdcomm.",
+            "ranks- sums one gradient per rank, ddp- lets DistributedDataParallel do it; without",
+            "either each micro-batch stands for a node. -majority is for sign, -ef for ranks-.",
         ]
     )
+
+
+def _lines(configurations: dict[str, str]) -> list[str]:
+    width = max(len(name) for name in configurations)
+    return [f"  {name:<{width}}  {text}" for name, text in configurations.items()]

@@ -18,9 +18,15 @@ Curve = dict[int, list[float]]  # for each epoch a value of each seed
 FILE_NAME = "curves.png"
 
 # Okabe and Ito's colours, which people with colour blindness tell apart.
-COLOURS = {"fp32": "#000000", "e4m3": "#0072B2", "e3m0": "#D55E00"}
+COLOURS = {
+    "fp32": "#000000",
+    "e4m3": "#0072B2",
+    "e3m0": "#D55E00",
+    "int2": "#CC79A7",
+    "sign": "#E69F00",
+}
 OTHER_COLOUR = "#009E73"
-LINES = {"none": ":", "rounded": "--", "kahan": "-."}
+LINES = {"none": ":", "rounded": "--", "kahan": "-.", "ef": "--"}
 
 # Accuracies are drawn as errors on a logarithmic scale: from 98 to 99 percent is as far as from 96
 # to 98, because both halve the number of wrong answers.
@@ -197,12 +203,13 @@ def _error(accuracy: float) -> float:
 
 
 def _colour(name: str) -> str:
-    return COLOURS.get(name.removeprefix("ddp-").split("-")[0], OTHER_COLOUR)
+    wire = name.removeprefix("ddp-").removeprefix("ranks-").split("-")[0]
+    return COLOURS.get(wire, OTHER_COLOUR)
 
 
 def _line(name: str) -> dict[str, Any]:
-    """Colour for the format, dashes for how it is summed; plain DDP broad and pale."""
-    plain = name.startswith("ddp-")
+    """Colour for the format, dashes for how it is summed; 32 voters or plain DDP broad and pale."""
+    plain = name.startswith(("ddp-", "sign-"))
     return {
         "color": _colour(name),
         "linestyle": LINES.get(name.split("-")[-1], "-"),

@@ -1,4 +1,4 @@
-"""The two ways to a summed gradient: emulated nodes, or plain DistributedDataParallel."""
+"""The ways to a summed gradient: emulated nodes, one gradient per rank, or plain DDP."""
 
 from typing import Protocol
 
@@ -74,6 +74,45 @@ class EmulatedNodes:
         pass
 
 
+class OnePerRank:
+    """One batch a rank; its gradients are summed by one call, with error feedback if asked for."""
+
+    def __init__(self, model: nn.Module, configuration: Configuration, layout: Layout) -> None:
+        self.configuration = configuration
+        self.layout = layout
+        self.traffic = Traffic()
+        self.names, self.parameters = zip(*model.named_parameters(), strict=True)
+        self.ddp = DistributedDataParallel(model)  # makes the parameters equal on all ranks
+        self.memory = {}
+        if configuration.error_feedback:
+            self.memory = {"error_feedback": cpdcomm.ErrorFeedback(), "keys": self.names}
+
+    def backward(
+        self, micro_batches: list[MicroBatch], probe: GradientProbe | None = None
+    ) -> torch.Tensor:
+        inputs, labels = joined(micro_batches)
+        with self.ddp.no_sync():
+            loss = cross_entropy(self.ddp(inputs), labels) / self.layout.ranks
+            loss.backward()
+        if probe is not None:
+            probe.see_part(self.parameters)
+        report = cpdcomm.all_reduce(
+            [p.grad for p in self.parameters],
+            wire=self.configuration.wire,
+            scaling=self.configuration.scaling,
+            accumulate=self.configuration.accumulate,
+            algorithm=ALGORITHM,
+            **self.memory,
+        )
+        self.traffic.add_report(report)
+        if probe is not None:
+            probe.see_sum(self.parameters)
+        return loss.detach() * self.layout.ranks
+
+    def close(self) -> None:
+        pass
+
+
 class PlainDDP:
     """One batch a rank; DDP sums while backward runs, through a group with its own options."""
 
@@ -108,4 +147,6 @@ def make(model: nn.Module, configuration: Configuration, layout: Layout) -> Grad
     """The way that the configuration asks for."""
     if configuration.emulated:
         return EmulatedNodes(model, configuration, layout)
+    if configuration.way == "ranks":
+        return OnePerRank(model, configuration, layout)
     return PlainDDP(model, configuration)

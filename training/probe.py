@@ -34,9 +34,10 @@ class GradientProbe:
         """The summed gradients; closes the step."""
         tensors = [torch.stack(nodes) for nodes in zip(*self.step_parts, strict=True)]
         self.step_parts = []
-        if self.configuration.scaling in ("none", "aps"):  # not aps:N, which has many exponents
+        if self._casts_what_it_sees():
             self._count_zeros(tensors)
-        self._compare_sum([t.sum(dim=0) for t in tensors], [p.grad for p in parameters])
+        if not self.configuration.votes:
+            self._compare_sum([t.sum(dim=0) for t in tensors], [p.grad for p in parameters])
 
     def summary(self) -> dict[str, float | None]:
         """Shares between 0 and 1 over all sampled steps; None where nothing was sampled."""
@@ -46,6 +47,11 @@ class GradientProbe:
                 (self.squared_error / self.squared_norm) ** 0.5 if self.squared_norm else None
             ),
         }
+
+    def _casts_what_it_sees(self) -> bool:
+        """Not aps:N, which has many exponents, nor where a residual is added before the cast."""
+        configuration = self.configuration
+        return configuration.scaling in ("none", "aps") and not configuration.error_feedback
 
     def _count_zeros(self, tensors: list[torch.Tensor]) -> None:
         """How many values that are not zero become zero in the cast, over all ranks."""

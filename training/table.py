@@ -25,7 +25,10 @@ Sum's error: distance of the summed gradient from the same sum in FP32, relative
 Wire bytes/step: sent by rank 0 in one step, headers and scale exponents included; the last column
 compares them with FP32 gradients in an all-reduce that sends 2 (P-1)/P times their size. With kahan
 and several nodes on a rank the first half of the way carries the compensation, too.
-A dash: not measured (plain DDP keeps its gradients to itself; one rank sends nothing)."""
+ranks-: one gradient per rank; -ef: with error feedback, where the sum's error is that of single
+steps, and what they lose comes later. -majority: the update is the sign of the vote (signSGD).
+A dash: not measured (plain DDP keeps its gradients to itself; one rank sends nothing; a vote is no
+sum; with error feedback it is not the gradient alone that is cast)."""
 
 
 def rows(records: list[Record]) -> list[Record]:

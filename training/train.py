@@ -63,9 +63,7 @@ def give_up(error: Exception, exit_code: int) -> int:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Trains every configuration with every seed and writes what came out."""
-    names = arguments.configs or (
-        configurations.QUICK if arguments.quick else list(configurations.DEFAULTS)
-    )
+    names = arguments.configs or default_names(arguments)
     chosen = [parse_configuration(name) for name in dict.fromkeys(names)]
     seeds = arguments.seeds or (1 if arguments.quick else 3)
     images = data.load(arguments.data_root, arguments.train_limit)
@@ -90,6 +88,13 @@ def compare(arguments: argparse.Namespace) -> None:
     if layout.rank == 0:
         finish(records, folder, time.perf_counter() - began)
     dist.barrier()
+
+
+def default_names(arguments: argparse.Namespace) -> list[str]:
+    """What runs where --configs names nothing."""
+    if arguments.few_bits:
+        return list(configurations.FEW_BITS)
+    return configurations.QUICK if arguments.quick else list(configurations.DEFAULTS)
 
 
 def parse_configuration(name: str) -> Configuration:
@@ -176,7 +181,7 @@ def train_all(
 
 def kind(configuration: Configuration) -> str:
     """Runs of one kind take the same time."""
-    return configuration.accumulate if configuration.emulated else "plain"
+    return configuration.accumulate if configuration.emulated else configuration.way
 
 
 def train_one(trainer: Trainer, progress: Progress, records: log.Log) -> None:

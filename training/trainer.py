@@ -34,7 +34,7 @@ class Trainer:
     ) -> None:
         self.configuration = configuration
         self.seed = seed
-        self.recipe = recipe
+        self.recipe = recipe.for_votes() if configuration.votes else recipe
         self.layout = layout
         self.data = data
         _, channels, side, _ = data.train_images.shape
@@ -42,14 +42,15 @@ class Trainer:
         self.sum = gradient_sums.make(self.model, configuration, layout)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
+            lr=self.recipe.lr,
+            momentum=self.recipe.momentum,
+            weight_decay=self.recipe.weight_decay,
         )
         self.steps_per_epoch = layout.steps_per_epoch(len(data.train_labels))
         self.total_steps = recipe.total_steps(self.steps_per_epoch)
         self.step = 0
-        self.probe = GradientProbe(configuration, layout.parts, recipe.probe_every)
+        parts = layout.parts if configuration.emulated else layout.ranks
+        self.probe = GradientProbe(configuration, parts, recipe.probe_every)
 
     def run(self, on_step: Callable[[int], None], on_epoch: Callable[[Record], None]) -> Record:
         """Trains to the end; raises RanksDiffer if the ranks did not stay the same."""

@@ -353,17 +353,22 @@ def all_reduce(
     op="sum",
     saturate=False,
     cuts=None,
+    exponent=None,
 ):
-    """The result (FP32) on every rank of parts[rank][node], 1-D arrays of one tensor."""
+    """The result (FP32) on every rank of parts[rank][node], 1-D arrays of one tensor.
+
+    `exponent`: the one of APS, if it is not that of these parts (`delayed` scaling).
+    """
     everything = [g for nodes in parts for g in nodes]
     world, shape = len(everything), everything[0].shape
     shift = 0
     if aps and (exp, man) != FP32:
-        exponent = aps_exponent(everything, world)
-        if exponent is None:
+        own = aps_exponent(everything, world)
+        if own is None:
             return np.zeros(shape, np.float32)
-        if exponent == "nan":
+        if own == "nan":
             return _canonical(np.full(shape, np.nan, np.float32))
+        exponent = own if exponent is None else exponent
         shift, saturate = emax(exp) - exponent, True
     wire = _Wire(exp, man, shift, saturate)
     reduce = _REDUCE[algorithm, accumulate]

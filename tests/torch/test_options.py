@@ -28,7 +28,10 @@ def test_nothing_is_asked_for_by_default():
         ("wire", ["fp32", "e4m3", "bf16", "e2m1fn", "bfp4:16", "mxfp4", "int8", "sign", "e8m23"]),
         ("scaling", ["automatic", "none", "aps", "aps:8", "aps:65536"]),
         ("accumulate", ["wide", "rounded", "kahan"]),
-        ("algorithm", ["automatic", "direct", "ring", "tree", "halving_doubling"]),
+        ("algorithm", ["automatic", "direct", "ring", "tree", "halving_doubling", "hierarchical"]),
+        ("across", ["automatic", "direct", "ring", "tree", "halving_doubling"]),
+        ("inner", ["fp32", "wire", "bf16", "e5m2"]),
+        ("result", ["full"]),
         ("timeout", [0.5, 1, 3600.0, 0.001]),
         ("rounding", ["nearest_even", "stochastic"]),
         ("seed", [0, 7, 2**32 - 1]),
@@ -51,7 +54,13 @@ def test_what_is_allowed(name, values):
         ("scaling", "asp", "aps"),
         ("scaling", "aps:7", "multiple of 8"),
         ("accumulate", "exactly", "kahan"),
-        ("algorithm", "tree house", "ring"),
+        ("algorithm", "tree house", "hierarchical"),
+        ("algorithm", "native", "ring"),
+        ("across", "dance", "ring"),
+        ("across", "hierarchical", "across.*ring"),
+        ("inner", "float8", "float8"),
+        ("result", "half", "full, wire"),
+        ("scaling", "delayed", "scale_memory"),
         ("timeout", 0, "positive|seconds"),
         ("timeout", -1.0, "positive|seconds"),
         ("timeout", float("nan"), "positive|seconds"),
@@ -73,11 +82,29 @@ def test_what_is_not_allowed(name, value, known):
         ({"wire": "bfp8", "scaling": "aps"}, "bfp8.*aps"),
         ({"wire": "int8", "accumulate": "rounded"}, "int8.*rounded"),
         ({"wire": "e2m1fn", "scaling": "none"}, "e2m1fn.*Inf"),
+        ({"wire": "e4m3", "accumulate": "exact"}, "e4m3.*exact"),
+        ({"wire": "bfp8", "accumulate": "majority"}, "bfp8.*majority.*sign"),
+        ({"wire": "sign", "accumulate": "majority", "scaling": "aps:8"}, "aps:8.*majority"),
+        ({"wire": "int8", "result": "wire"}, "result 'wire'.*exact.*wide"),
     ],
 )
 def test_what_is_not_allowed_together(options, words):
     with pytest.raises(ValueError, match=words):
         cpdcomm.Options(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"wire": "bfp8", "accumulate": "exact", "result": "wire"},
+        {"wire": "int8:64", "accumulate": "exact", "scaling": "aps"},
+        {"wire": "sign", "accumulate": "majority"},
+        {"wire": "e4m3", "algorithm": "hierarchical", "across": "ring", "inner": "wire"},
+    ],
+)
+def test_what_is_allowed_together(options):
+    made = cpdcomm.Options(**options).over_environment()
+    assert {name: getattr(made, name) for name in options} == options
 
 
 @pytest.mark.parametrize("seed", ["7", 7.0, torch.tensor(7)])
@@ -145,6 +172,7 @@ def test_the_environment_is_the_groups_default():
         "algorithm=ring",
         "accumulate=wide",
         "rounding=nearest_even",
+        "result=full",
         "seed=default",
     ):
         assert words in said, said
@@ -160,6 +188,29 @@ def test_the_call_wins_over_all():
         PLAIN | {"wire": "e4m3"}, call, E5M2, E4M3, CPDCOMM_WIRE="e3m0", CPDCOMM_ALGORITHM="ring"
     )
     assert algorithm == "direct"
+
+
+SUMS = """
+import torch, torch.distributed as dist, cpdcomm
+made = cpdcomm.Options(**{options}).over_environment()
+print("RESULT", made.accumulate, made.algorithm, made.across, made.inner, made.result)
+"""
+
+
+def test_how_sums_are_kept_by_the_environment():
+    variables = {
+        "CPDCOMM_WIRE": "int8",
+        "CPDCOMM_ACCUMULATE": "exact",
+        "CPDCOMM_ALGORITHM": "hierarchical",
+        "CPDCOMM_ACROSS": "tree",
+        "CPDCOMM_INNER": "wire",
+        "CPDCOMM_RESULT": "wire",
+    }
+    end = run(SUMS.format(options={}), **variables)
+    assert "RESULT exact hierarchical tree wire wire" in end.output, end.output
+    options = {"across": "ring", "result": "full", "inner": "bf16"}
+    end = run(SUMS.format(options=options), **variables)
+    assert "RESULT exact hierarchical ring bf16 full" in end.output, end.output
 
 
 ROUNDING = """
@@ -203,6 +254,10 @@ WRONG = [
     ("CPDCOMM_SCALING", "sometimes", "aps"),
     ("CPDCOMM_ACCUMULATE", "never", "kahan"),
     ("CPDCOMM_ALGORITHM", "dance", "ring"),
+    ("CPDCOMM_SCALING", "delayed", "scale_memory"),
+    ("CPDCOMM_ACROSS", "dance", "ring"),
+    ("CPDCOMM_INNER", "e9m9", "e9m9"),
+    ("CPDCOMM_RESULT", "half", "full"),
     ("CPDCOMM_ROUNDING", "up", "nearest_even"),
     ("CPDCOMM_SEED", "-1", "2^32"),
     ("CPDCOMM_SEED", "4294967296", "2^32"),

@@ -94,6 +94,27 @@ def test_the_same_bits_in_every_run(folder, tmp_path):
     assert first["parameters_sha256"] == second["parameters_sha256"]
 
 
+def test_few_bits(tmp_path):
+    """One and two bits learn; each way is what its name says."""
+    names = ["ranks-int2-ef", "ranks-int2", "ranks-sign-majority", "sign-majority"]
+    finished = train(4, "--quick", "--out", tmp_path, "--configs", *names)
+    assert finished.code == 0, finished.output
+    runs = runs_of(tmp_path)
+    assert all(run["test_accuracy"] > 0.6 for run in runs.values()), runs
+    digests = {run["parameters_sha256"] for run in runs.values()}
+    assert len(digests) == len(names), "feedback and votes change what is learned"
+    # A bit on the way to the owner and two back, of FP32's 64; five bits of eight nodes' votes.
+    assert runs["ranks-sign-majority"]["wire_ratio"] == pytest.approx(3 / 64, rel=0.1)
+    assert runs["sign-majority"]["wire_ratio"] == pytest.approx(7 / 64, rel=0.1)
+    assert runs["ranks-int2-ef"]["rounded_to_zero"] is None
+    assert runs["sign-majority"]["gradient_error"] is None
+
+
+def test_votes_have_a_learning_rate_of_their_own():
+    plan = recipe.Recipe(epochs=1, nodes=1, micro_batch=1, lr=0.5, vote_lr=0.1).for_votes()
+    assert (plan.lr, plan.momentum) == (0.1, 0.0)
+
+
 def test_nothing_is_overwritten(tmp_path):
     kept = tmp_path / "log.jsonl"
     kept.write_text("results of a long night")
@@ -111,7 +132,7 @@ def test_missing_data_is_explained_once(tmp_path):
     assert finished.output.count("error: --data-root") == 1
 
 
-@pytest.mark.parametrize("name", ["e4m3-apps", "e9m2", "ddp-", "fp32-aps-wide"])
+@pytest.mark.parametrize("name", ["e4m3-apps", "e9m2", "ddp-", "fp32-aps-wide", "int2-ef"])
 def test_unknown_configuration(name, tmp_path):
     finished = train(None, "--configs", name, "--out", tmp_path / "new")
     assert finished.code == 2
@@ -226,7 +247,7 @@ def test_batches_do_not_depend_on_the_number_of_ranks(tmp_path, cifar):
 
 
 def test_learning_rate_warms_up_and_falls():
-    plan = recipe.Recipe(epochs=1, nodes=1, micro_batch=1, lr=0.5)
+    plan = recipe.Recipe(epochs=1, nodes=1, micro_batch=1, lr=0.5, vote_lr=0.1)
     rates = [recipe.learning_rate(plan, step, 100) for step in range(100)]
     assert rates[:10] == pytest.approx([0.05 * (step + 1) for step in range(10)])
     assert max(rates) == 0.5
@@ -267,7 +288,12 @@ def test_configuration_names():
     assert not plain.emulated and not plain.uses_aps
     assert configurations.parse("e5m2").scaling == "aps"
     assert not configurations.parse("e5m2-none").uses_aps
-    assert all(configurations.parse(name).name == name for name in configurations.DEFAULTS)
+    fed = configurations.parse("ranks-int2-ef")
+    assert (fed.way, fed.wire, fed.scaling, fed.error_feedback) == ("ranks", "int2", "none", True)
+    vote = configurations.parse("sign-majority")
+    assert vote.votes and vote.emulated and not vote.error_feedback
+    known = configurations.DEFAULTS | configurations.FEW_BITS
+    assert all(configurations.parse(name).name == name for name in known)
 
 
 def test_ranks_that_differ_are_found():

@@ -25,6 +25,8 @@ from . import _C, _launch, errors
 from ._backend import register as _register
 from ._backend import stats
 from ._collective import all_reduce
+from ._delayed_scaling import DelayedScaling
+from ._error_feedback import ErrorFeedback
 from ._fake_quantize import fake_quantize
 from ._finfo import FormatInfo, finfo
 from ._geometry import Geometry
@@ -44,7 +46,9 @@ __version__ = _C.__version__
 Report = _C.Report
 
 __all__ = [
+    "DelayedScaling",
     "Error",
+    "ErrorFeedback",
     "FormatInfo",
     "Geometry",
     "InvalidArgumentError",

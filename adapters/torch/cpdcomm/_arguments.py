@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -58,3 +60,20 @@ def scale_of(scale: float | Tensor | None) -> Tensor | None:
         return scale
     # Narrowed to float32 where no flush-to-zero mode of the caller's reaches it.
     return torch.tensor(float(scale), dtype=torch.float64, device="cpu")
+
+
+def exponent_of(name: str, factor: float) -> int:
+    """log2 of a factor that must be a power of two.
+
+    Raises:
+        ValueError: it is not, or is out of range.
+        TypeError: it is no number.
+    """
+    if isinstance(factor, bool) or not isinstance(factor, int | float):
+        raise TypeError(f"{name} is {factor!r}, a {type(factor).__name__}; a number is taken")
+    mantissa, exponent = math.frexp(factor)
+    if mantissa != 0.5 or not -126 <= exponent - 1 <= 126:
+        raise InvalidArgumentError(
+            f"{name} is {factor}; a power of two from 2**-126 to 2**126 is allowed"
+        )
+    return exponent - 1

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from . import _C, _arguments
 from ._backend import backend_of
+from ._delayed_scaling import DelayedScaling
+from ._error_feedback import ErrorFeedback
+from ._keyed import Key, keys_for
 from .errors import InvalidArgumentError
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -29,6 +32,15 @@ def all_reduce(
     boundaries: Sequence[int] | None = None,
     rounding: str | None = None,
     seed: int | None = None,
+    across: str = "automatic",
+    inner: str = "fp32",
+    result: str = "full",
+    out: Sequence[Tensor] | Tensor | None = None,
+    input_factor: float = 1.0,
+    output_factor: float = 1.0,
+    error_feedback: ErrorFeedback | None = None,
+    scale_memory: DelayedScaling | None = None,
+    keys: Sequence[Key] | None = None,
 ) -> _C.Report:
     """Sums tensors over the ranks of a group, in place; every rank gets the same bits.
 
@@ -37,11 +49,14 @@ def all_reduce(
             ``boundaries``, one flat tensor that holds many.
         wire: the format on the wire, or one per tensor (None in it: the group's). None is what the
             group's options say, fp32 unless asked.
-        scaling: ``"aps"`` (one shared exponent per tensor), ``"aps:N"`` (per N values), ``"none"``.
-            None means aps wherever a float wire other than fp32 is asked for.
-        accumulate: how partial sums are kept: ``"wide"``, ``"rounded"``, ``"kahan"``. This and
-            ``algorithm`` are the call's own, whatever the group's options say.
-        algorithm: ``"automatic"``, ``"direct"``, ``"ring"``, ``"tree"`` or ``"halving_doubling"``.
+        scaling: ``"aps"`` (one shared exponent per tensor), ``"aps:N"`` (per N values),
+            ``"delayed"`` (that of the call before; see ``scale_memory``), ``"none"``. None means
+            aps wherever a float wire other than fp32 is asked for.
+        accumulate: how partial sums are kept: ``"wide"``, ``"rounded"``, ``"kahan"``, ``"exact"``
+            or ``"majority"``. This, ``algorithm``, ``across``, ``inner`` and ``result`` are the
+            call's own, whatever the group's options say.
+        algorithm: ``"automatic"``, ``"direct"``, ``"ring"``, ``"tree"``, ``"halving_doubling"`` or
+            ``"hierarchical"``: inside each host first, then across hosts.
         op: ``"sum"`` or ``"avg"``.
         group: None is the default group.
         boundaries: where each tensor ends in a flat buffer, ascending; the last is its size. Each
@@ -52,10 +67,41 @@ def all_reduce(
             which all ranks get from rank 0's torch generator where its options name none (see
             :class:`Options`). Each stochastic all-reduce of the group that succeeds is a step, with
             random words of its own: the same calls on a new group give the same bits again.
+        across: of ``"hierarchical"``, the algorithm between hosts: one of the others.
+        inner: of ``"hierarchical"``, the format inside a host; ``"wire"`` is the wire format.
+        result: of ``"exact"``, how the sum travels back: ``"full"``, or ``"wire"``: cast once to
+            the wire format's bits.
+        out: float32 tensors of the same shapes for the results; ``tensors`` are then only read, so
+            that FP16 or BF16 gradients give FP32 sums. They must not overlap.
+        input_factor, output_factor: powers of two from 2**-126 to 2**126 that each rank's part and
+            the sum are multiplied by, the same on all ranks; where a tensor is scaled they cost no
+            rounding of their own (loss scaling).
+        error_feedback: keeps what casting loses and adds it to the next call's part.
+        scale_memory: what scaling ``"delayed"`` remembers from call to call.
+        keys: of ``error_feedback`` and ``scale_memory``, a str or an int per tensor. None numbers
+            the tensors of the call: 0, 1, ...
+
+    What goes together (the other pairs do, too)::
+
+        accumulate   wire               scaling            not with
+        wide         every              none, aps*,        -
+                                        delayed*
+        rounded      floats             none, aps, delayed -
+        kahan        floats             none, aps, delayed stochastic
+        exact        bfpK, intK         left out, or aps   stays below 30 bits: K + log2(ranks)
+        majority     sign, one for all  left out           avg, error_feedback
+
+        * of float formats; blocks have scales of their own
+        scaling="delayed"         needs scale_memory; not with error_feedback
+        result="wire"             accumulate="exact" alone
+        error_feedback            sum and avg; not with an inner format other than "wire" under
+                                  "hierarchical" (unless "exact")
 
     Returns:
-        A report with ``wire_bytes`` (sent by this rank), ``logical_bytes``, ``algorithm``,
-        ``non_finite`` (per tensor), ``codec_seconds``, ``wait_seconds``.
+        A report with ``wire_bytes`` (sent by this rank), ``logical_bytes``, ``algorithm`` (the one
+        taken), ``compressed`` (False where ``"automatic"`` declined to), ``non_finite`` (per
+        tensor: what a loss scaler asks for), ``saturated`` (per tensor: ``"delayed"`` met a larger
+        value than it expected), ``codec_seconds``, ``wait_seconds``.
 
     Raises:
         ValueError: an argument is not allowed. The peers get a MismatchError.
@@ -65,13 +111,63 @@ def all_reduce(
     """
     backend = backend_of(group)
 
-    def prepare() -> tuple[list[Tensor], list[str | None], _C.AllreduceOptions]:
+    def prepare() -> tuple[_C.Call, list[str | None]]:
+        call = _C.Call()
         parts = _checked_tensors(tensors, boundaries)
-        options = call_options(backend, wire, scaling, accumulate, algorithm, op, rounding, seed)
-        return parts, wires_for(wire, len(parts)), options
+        call.tensors = parts
+        call.outputs = [] if out is None else _checked_outputs(out, parts, boundaries)
+        call.options = call_options(
+            backend,
+            wire,
+            seed,
+            op=op,
+            scaling=scaling,
+            accumulate=accumulate,
+            algorithm=algorithm,
+            across=across,
+            inner=inner,
+            result=result,
+            rounding=rounding,
+        )
+        call.input_exponent = _arguments.exponent_of("input_factor", input_factor)
+        call.output_exponent = _arguments.exponent_of("output_factor", output_factor)
+        wires = wires_for(wire, len(parts))
+        remember(call, error_feedback, scale_memory, keys)
+        return call, wires
 
-    parts, wires, options = or_refuse(backend, prepare)
-    return backend.all_reduce(parts, wires, [], options)
+    return backend.all_reduce(*or_refuse(backend, prepare))
+
+
+def remember(
+    call: _C.Call,
+    error_feedback: ErrorFeedback | None,
+    scale_memory: DelayedScaling | None,
+    keys: Sequence[Key] | None,
+) -> None:
+    """Gives a call's tensors what is kept for them from call to call."""
+    _check_type("error_feedback", error_feedback, ErrorFeedback)
+    _check_type("scale_memory", scale_memory, DelayedScaling)
+    is_delayed = call.options.scaling == "delayed"
+    if is_delayed and scale_memory is None:
+        raise InvalidArgumentError(
+            "scaling 'delayed' needs scale_memory, a cpdcomm.DelayedScaling() kept between calls"
+        )
+    if scale_memory is not None and not is_delayed:
+        raise InvalidArgumentError(
+            f"scale_memory is for scaling 'delayed', not '{call.options.scaling}'"
+        )
+    if keys is not None and error_feedback is None and scale_memory is None:
+        raise InvalidArgumentError("keys are for error_feedback and scale_memory; neither is given")
+    named = keys_for(keys, len(call.tensors))
+    if error_feedback is not None:
+        call.residuals = error_feedback.residuals_for(named, call.tensors)
+    if scale_memory is not None:
+        call.memories = scale_memory.memories_for(named)
+
+
+def _check_type(name: str, value: object, type_: type) -> None:
+    if value is not None and not isinstance(value, type_):
+        raise TypeError(f"{name} is a {type(value).__name__}; a cpdcomm.{type_.__name__} is taken")
 
 
 def or_refuse(backend: _C.Backend, prepare: Callable[[], _T]) -> _T:
@@ -109,6 +205,22 @@ def _checked_tensors(
     return tensors
 
 
+def _checked_outputs(
+    out: Sequence[Tensor] | Tensor, parts: list[Tensor], boundaries: Sequence[int] | None
+) -> list[Tensor]:
+    outputs = _checked_tensors(out, boundaries)
+    if len(outputs) != len(parts):
+        raise InvalidArgumentError(f"out has {len(outputs)} tensors for {len(parts)}")
+    for i, (output, part) in enumerate(zip(outputs, parts, strict=True)):
+        if output.dtype != torch.float32:
+            raise TypeError(f"out {i} has dtype {output.dtype}; results are given as float32")
+        if output.shape != part.shape:
+            raise InvalidArgumentError(
+                f"out {i} has shape {tuple(output.shape)}; its tensor has {tuple(part.shape)}"
+            )
+    return outputs
+
+
 def _split(flat: Sequence[Tensor] | Tensor, ends: list[int]) -> list[Tensor]:
     """Views of a flat buffer, one for each tensor in it."""
     if not isinstance(flat, Tensor):
@@ -142,22 +254,14 @@ def wires_for(wire: str | Sequence[str | None] | None, count: int) -> list[str |
 def call_options(
     backend: _C.Backend,
     wire: str | Sequence[str | None] | None,
-    scaling: str | None,
-    accumulate: str,
-    algorithm: str,
-    op: str,
-    rounding: str | None,
     seed: int | None,
+    *,
+    op: str,
+    scaling: str | None,
+    **named: str | None,
 ) -> _C.AllreduceOptions:
-    """The call's options over the group's."""
-    names = {
-        "wire": wire,
-        "scaling": scaling,
-        "accumulate": accumulate,
-        "algorithm": algorithm,
-        "rounding": rounding,
-    }
-    for what, name in names.items():
+    """The call's options over the group's; `named` have the names of :func:`all_reduce`."""
+    for what, name in {"wire": wire, "scaling": scaling, **named}.items():
         if not isinstance(name, str | None) and not (what == "wire" and isinstance(name, Sequence)):
             raise TypeError(f"{what} is {name!r}, a {type(name).__name__}; a name is taken")
     if op not in ("sum", "avg"):
@@ -166,15 +270,9 @@ def call_options(
         scaling = "automatic"
     if seed is not None:
         _arguments.check_seed(seed)
-    options = backend.defaults().over(
-        wire=wire if isinstance(wire, str) else None,
-        scaling=scaling,
-        accumulate=accumulate,
-        algorithm=algorithm,
-        op=op,
-        rounding=rounding,
-        seed=seed,
-    )
+    one_wire = wire if isinstance(wire, str) else None
+    given = {"wire": one_wire, "scaling": scaling, "op": op, **named}
+    options = backend.defaults().over(given, seed)
     if seed is not None and options.rounding != "stochastic":
         raise InvalidArgumentError(f"seed {seed} is for rounding 'stochastic' only")
     return options

@@ -7,6 +7,17 @@ from dataclasses import dataclass
 from . import _C, _arguments
 from .errors import InvalidArgumentError
 
+_NAMED = (
+    "wire",
+    "scaling",
+    "accumulate",
+    "algorithm",
+    "rounding",
+    "across",
+    "inner",
+    "result",
+)
+
 
 @dataclass(frozen=True)
 class Options:
@@ -18,8 +29,10 @@ class Options:
         wire: format on the wire of SUM and AVG of float tensors; ``"fp32"`` loses nothing.
         scaling: ``"aps"`` (one shared exponent per tensor), ``"aps:N"`` (per N values), ``"none"``
             or ``"automatic"``: aps wherever the wire is a float format other than fp32.
-        accumulate: ``"wide"``, ``"rounded"`` or ``"kahan"``.
-        algorithm: ``"automatic"``, ``"direct"``, ``"ring"``, ``"tree"`` or ``"halving_doubling"``.
+        accumulate: ``"wide"``, ``"rounded"``, ``"kahan"``, ``"exact"`` (bfpK and intK) or
+            ``"majority"`` (sign); :func:`all_reduce` has a table of what goes together.
+        algorithm: ``"automatic"``, ``"direct"``, ``"ring"``, ``"tree"``, ``"halving_doubling"`` or
+            ``"hierarchical"``: inside each host first, then across hosts.
         timeout: seconds for one operation; None takes the process group's timeout.
         rounding: ``"nearest_even"`` or ``"stochastic"``; the latter not with ``"kahan"``.
         seed: of stochastic rounding, 0 <= seed < 2**32, the same on all ranks. None: at the group's
@@ -27,6 +40,9 @@ class Options:
             torch's default CPU generator, which ``torch.manual_seed`` sets. The seed stays; each
             stochastic all-reduce of the group that succeeds is a step, with random words of its
             own.
+        across: of ``"hierarchical"``, the algorithm between hosts.
+        inner: of ``"hierarchical"``, the format inside a host; ``"wire"`` is the wire format.
+        result: of ``"exact"``, ``"full"`` or ``"wire"`` (the sum travels back cast once).
 
     Raises:
         ValueError: a value is not allowed, or those in force together are not.
@@ -40,6 +56,9 @@ class Options:
     timeout: float | None = None
     rounding: str | None = None
     seed: int | None = None
+    across: str | None = None
+    inner: str | None = None
+    result: str | None = None
 
     def __post_init__(self) -> None:
         self.over_environment()
@@ -53,13 +72,13 @@ class Options:
         if self.seed is not None:
             _arguments.check_seed(self.seed)
         made = _C.environment_options().over(
-            wire=self.wire,
-            scaling=self.scaling,
-            accumulate=self.accumulate,
-            algorithm=self.algorithm,
-            rounding=self.rounding,
-            seed=self.seed,
+            {name: getattr(self, name) for name in _NAMED}, self.seed
         )
+        if made.scaling == "delayed":
+            raise InvalidArgumentError(
+                "scaling 'delayed' is not for a group or CPDCOMM_SCALING, which keep no exponents: "
+                "ask for it in cpdcomm.all_reduce(..., scaling='delayed', scale_memory=...)"
+            )
         made.check()
         if self.timeout is not None:
             made.timeout = self.timeout

@@ -11,7 +11,8 @@ from torch.nn import Module, Parameter
 
 from . import _C
 from ._backend import backend_of, backend_of_one
-from ._collective import call_options, check_tensor, or_refuse, wires_for
+from ._collective import call_options, check_tensor, or_refuse, remember, wires_for
+from ._delayed_scaling import DelayedScaling
 from .errors import InvalidArgumentError
 
 
@@ -37,9 +38,10 @@ class NodeEmulator:
         model: a module, or its parameters. Those that need no gradient are skipped; a gradient that
             is missing in a micro-batch counts as zero.
         nodes: N, at least 1. With 1 nothing is emulated.
-        wire, scaling, accumulate, algorithm, op, group, rounding, seed: as in
-            :func:`cpdcomm.all_reduce`, a list of formats for the parameters that need a gradient;
-            ``"avg"`` divides by ranks times nodes.
+        wire, scaling, accumulate, algorithm, op, group, rounding, seed, result, scale_memory: as in
+            :func:`cpdcomm.all_reduce`, a list of formats for the parameters that need a gradient,
+            whose numbers are the keys of ``scale_memory``; ``"avg"`` divides by ranks times nodes.
+            Not with ``"hierarchical"``, and without error feedback.
 
     Raises:
         ValueError: an argument is not allowed, or not together with the others.
@@ -59,6 +61,8 @@ class NodeEmulator:
         group: dist.ProcessGroup | None = None,
         rounding: str | None = None,
         seed: int | None = None,
+        result: str = "full",
+        scale_memory: DelayedScaling | None = None,
     ) -> None:
         if not isinstance(nodes, int) or nodes < 1:
             raise InvalidArgumentError(f"nodes is {nodes}; at least 1 is allowed")
@@ -71,11 +75,21 @@ class NodeEmulator:
         alone = group is None and not dist.is_initialized()
         self._backend = backend_of_one() if alone else backend_of(group)
         self._options: _C.AllreduceOptions = call_options(
-            self._backend, wire, scaling, accumulate, algorithm, op, rounding, seed
+            self._backend,
+            wire,
+            seed,
+            op=op,
+            scaling=scaling,
+            accumulate=accumulate,
+            algorithm=algorithm,
+            rounding=rounding,
+            result=result,
         )
         self._wires = wires_for(wire, len(self.parameters))
         self._options.check(self._wires)  # now, not when gradients are at stake
         self._options.emulate_nodes = nodes
+        self._scale_memory = scale_memory
+        remember(self._call([]), None, scale_memory, None)
         self._parts: list[list[Tensor]] = []
 
     def add(self) -> None:
@@ -106,11 +120,19 @@ class NodeEmulator:
         by_tensor = [list(of_tensor) for of_tensor in zip(*parts, strict=True)]
         # A value's result is written after its parts were read: the first part's memory serves.
         sums = parts[0]
-        nodes = by_tensor if self.nodes > 1 else []
-        report = self._backend.all_reduce(sums, self._wires, nodes, self._options)
+        call = self._call(sums)
+        call.nodes = by_tensor if self.nodes > 1 else []
+        remember(call, None, self._scale_memory, None)
+        report = self._backend.all_reduce(call, self._wires)
         for parameter, total in zip(self.parameters, sums, strict=True):
             parameter.grad = total
         return report
+
+    def _call(self, tensors: list[Tensor]) -> _C.Call:
+        call = _C.Call()
+        call.tensors = tensors
+        call.options = self._options
+        return call
 
     def _check_complete(self) -> None:
         if len(self._parts) != self.nodes:

@@ -54,6 +54,51 @@ std::vector<Tensor> tensors_of(const Contiguous& dense) {
   return tensors;
 }
 
+/// The library's view of a call's tensors, and the memory that it refers to.
+class CallTensors {
+ public:
+  explicit CallTensors(const ExplicitCall& call)
+      : inputs_(call.outputs.empty() ? std::vector<at::Tensor>() : call.tensors),
+        outputs_(call.outputs.empty() ? call.tensors : call.outputs),
+        tensors_(tensors_of(outputs_)),
+        nodes_(call.nodes.size()) {
+    if (inputs_.size() != 0) read_from_inputs();
+    for (std::size_t i = 0; i < call.nodes.size(); ++i) take_nodes(i, call.nodes[i]);
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      Tensor& tensor = tensors_[i];
+      if (!call.wires.empty()) tensor.wire = call.wires[i];
+      if (!call.residuals.empty()) tensor.residual = call.residuals[i].data_ptr<float>();
+      if (!call.memories.empty()) tensor.memory = call.memories[i].get();
+      tensor.input_exponent = call.input_exponent;
+      tensor.output_exponent = call.output_exponent;
+    }
+  }
+
+  const std::vector<Tensor>& tensors() const { return tensors_; }
+  void copy_back() const { outputs_.copy_back(); }
+
+ private:
+  void read_from_inputs() {
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      if (tensors_[i].count == 0) continue;  // no memory, and so no input
+      tensors_[i].input = inputs_[i].data_ptr();
+      tensors_[i].input_type = data_type_of(inputs_[i]);
+    }
+  }
+
+  void take_nodes(std::size_t i, const std::vector<at::Tensor>& nodes) {
+    const Contiguous& parts = parts_.emplace_back(nodes);
+    for (std::size_t n = 0; n < parts.size(); ++n) nodes_[i].push_back(parts[n].data_ptr());
+    tensors_[i].nodes = nodes_[i];
+  }
+
+  Contiguous inputs_;
+  Contiguous outputs_;
+  std::vector<Tensor> tensors_;
+  std::vector<Contiguous> parts_;
+  std::vector<std::vector<const void*>> nodes_;
+};
+
 void check_all_cpu(const std::vector<at::Tensor>& tensors) {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     check_cpu(tensors[i], "tensor " + std::to_string(i));
@@ -369,25 +414,18 @@ c10::intrusive_ptr<c10d::Work> Backend::barrier(const c10d::BarrierOptions& /*op
 }
 
 Report Backend::all_reduce(ExplicitCall call) {
-  validate([&] { check_all_cpu(call.tensors); });
+  validate([&] {
+    check_all_cpu(call.tensors);
+    check_all_cpu(call.outputs);
+  });
   draw_seed(call.options);
   std::promise<Report> done;
+  // The call waits here, and with it lives all that its tensors refer to.
   enqueue([&] {
     try {
-      const Contiguous dense(call.tensors);
-      std::vector<Tensor> tensors = tensors_of(dense);
-      std::vector<Contiguous> parts;
-      std::vector<std::vector<const void*>> nodes(call.nodes.size());
-      for (std::size_t i = 0; i < call.nodes.size(); ++i) {
-        parts.emplace_back(call.nodes[i]);
-        for (std::size_t n = 0; n < parts[i].size(); ++n) {
-          nodes[i].push_back(parts[i][n].data_ptr());
-        }
-        tensors[i].nodes = nodes[i];
-      }
-      for (std::size_t i = 0; i < call.wires.size(); ++i) tensors[i].wire = call.wires[i];
-      const Report report = allreduce_now(tensors, call.options);
-      dense.copy_back();
+      const CallTensors made(call);
+      const Report report = allreduce_now(made.tensors(), call.options);
+      made.copy_back();
       done.set_value(report);
     } catch (...) {
       done.set_exception(std::current_exception());

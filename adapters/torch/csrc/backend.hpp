@@ -38,11 +38,17 @@ class Work final : public c10d::Work {
   c10::intrusive_ptr<c10::ivalue::Future> future_;
 };
 
-/// What cpdcomm.all_reduce asks for beyond the options of the group.
+/// What cpdcomm.all_reduce asks for beyond the options of the group. Lists other than `tensors`
+/// have one entry per tensor, or none at all.
 struct ExplicitCall {
   std::vector<at::Tensor> tensors;
-  std::vector<std::optional<Format>> wires;    ///< per tensor, or none at all
-  std::vector<std::vector<at::Tensor>> nodes;  ///< per tensor the emulated nodes' parts, or none
+  std::vector<std::optional<Format>> wires;
+  std::vector<std::vector<at::Tensor>> nodes;          ///< the emulated nodes' parts
+  std::vector<at::Tensor> outputs;                     ///< float32, for the results; else in place
+  std::vector<at::Tensor> residuals;                   ///< contiguous, float32: error feedback
+  std::vector<std::shared_ptr<ScaleMemory>> memories;  ///< of scaling `delayed`
+  int input_exponent = 0;
+  int output_exponent = 0;
   AllreduceOptions options;
 };
 

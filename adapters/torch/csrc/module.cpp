@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "backend.hpp"
@@ -50,17 +51,33 @@ void translate(std::exception_ptr thrown) {
   }
 }
 
+/// How an option is set by its name.
+using Setter = void (*)(AllreduceOptions&, const std::string&);
+
+const std::map<std::string, Setter>& setters() {
+  using Options = AllreduceOptions;
+  using Text = const std::string&;
+  static const std::map<std::string, Setter> all{
+      {"wire", [](Options& o, Text text) { o.wire = Format::parse(text); }},
+      {"scaling", [](Options& o, Text text) { o.scaling = parse_scaling(text); }},
+      {"accumulate", [](Options& o, Text text) { o.accumulate = parse_accumulate(text); }},
+      {"algorithm", [](Options& o, Text text) { o.algorithm = parse_algorithm(text); }},
+      {"across", [](Options& o, Text text) { o.across = parse_algorithm(text); }},
+      {"inner", [](Options& o, Text text) { o.inner = parse_inner(text); }},
+      {"result", [](Options& o, Text text) { o.result = parse_result(text); }},
+      {"op", [](Options& o, Text text) { o.op = parse_reduce_op(text); }},
+      {"rounding", [](Options& o, Text text) { o.rounding = parse_rounding(text); }},
+  };
+  return all;
+}
+
 /// `base` with what is given put over it.
-AllreduceOptions options_over(AllreduceOptions base, const OptionalText& wire,
-                              const OptionalText& scaling, const OptionalText& accumulate,
-                              const OptionalText& algorithm, const OptionalText& op,
-                              const OptionalText& rounding, std::optional<std::uint32_t> seed) {
-  if (wire) base.wire = Format::parse(*wire);
-  if (scaling) base.scaling = parse_scaling(*scaling);
-  if (accumulate) base.accumulate = parse_accumulate(*accumulate);
-  if (algorithm) base.algorithm = parse_algorithm(*algorithm);
-  if (op) base.op = parse_reduce_op(*op);
-  if (rounding) base.rounding = parse_rounding(*rounding);
+AllreduceOptions options_over(AllreduceOptions base,
+                              const std::map<std::string, OptionalText>& given,
+                              std::optional<std::uint32_t> seed) {
+  for (const auto& [name, text] : given) {
+    if (text) setters().at(name)(base, *text);
+  }
   if (seed) base.seed = seed;
   return base;
 }
@@ -100,10 +117,7 @@ c10::intrusive_ptr<Backend> backend_of_one(const AllreduceOptions& options) {
   return c10::make_intrusive<Backend>(std::move(make_thread_communicators(1).front()), options);
 }
 
-Report all_reduce(Backend& backend, std::vector<at::Tensor> tensors,
-                  const std::vector<OptionalText>& wires,
-                  std::vector<std::vector<at::Tensor>> nodes, const AllreduceOptions& options) {
-  ExplicitCall call{std::move(tensors), {}, std::move(nodes), options};
+Report all_reduce(Backend& backend, ExplicitCall call, const std::vector<OptionalText>& wires) {
   for (const OptionalText& wire : wires) call.wires.push_back(format_of(wire));
   return backend.all_reduce(std::move(call));
 }
@@ -149,6 +163,14 @@ void define_options(py::module_& m) {
                              [](const AllreduceOptions& o) { return to_string(o.accumulate); })
       .def_property_readonly("algorithm",
                              [](const AllreduceOptions& o) { return to_string(o.algorithm); })
+      .def_property_readonly("across",
+                             [](const AllreduceOptions& o) { return to_string(o.across); })
+      .def_property_readonly("inner",
+                             [](const AllreduceOptions& o) {
+                               return o.inner ? o.inner->to_string() : std::string("wire");
+                             })
+      .def_property_readonly("result",
+                             [](const AllreduceOptions& o) { return to_string(o.result); })
       .def_property_readonly("op", [](const AllreduceOptions& o) { return to_string(o.op); })
       .def_property_readonly("rounding",
                              [](const AllreduceOptions& o) { return to_string(o.rounding); })
@@ -162,10 +184,7 @@ void define_options(py::module_& m) {
             return std::chrono::duration<double>(o.timeout).count();
           },
           [](AllreduceOptions& o, double seconds) { o.timeout = milliseconds_of(seconds); })
-      .def("over", &options_over, py::arg("wire") = py::none(), py::arg("scaling") = py::none(),
-           py::arg("accumulate") = py::none(), py::arg("algorithm") = py::none(),
-           py::arg("op") = py::none(), py::arg("rounding") = py::none(),
-           py::arg("seed") = py::none())
+      .def("over", &options_over, py::arg("given"), py::arg("seed") = py::none())
       .def("check", &check_options, py::arg("wires") = std::vector<OptionalText>());
   m.def("environment_options", &environment_options);
   m.def("check_format", [](const std::string& name) { static_cast<void>(Format::parse(name)); });
@@ -182,6 +201,11 @@ void define_reports(py::module_& m) {
       .def_readonly("wait_seconds", &Report::wait_seconds, "Waiting for peers' messages.")
       .def_readonly("non_finite", &Report::non_finite,
                     "Per tensor: an Inf or NaN arrived; the same on every rank.")
+      .def_readonly("saturated", &Report::saturated,
+                    "Per tensor: scaling 'delayed' met a larger value than it expected; the same "
+                    "on every rank.")
+      .def_readonly("compressed", &Report::compressed,
+                    "False where algorithm 'automatic' found that the wire format does not pay.")
       .def("__repr__", [](const Report& r) {
         return "Report(algorithm='" + to_string(r.algorithm) +
                "', wire_bytes=" + std::to_string(r.wire_bytes) +
@@ -193,12 +217,30 @@ void define_reports(py::module_& m) {
       .def_readonly("logical_bytes", &Stats::logical_bytes, "The tensors as float32, in bytes.");
 }
 
+void define_calls(py::module_& m) {
+  py::class_<ScaleMemory, std::shared_ptr<ScaleMemory>>(m, "ScaleMemory")
+      .def(py::init<>())
+      .def_readwrite("known", &ScaleMemory::known)
+      .def_readwrite("exponent", &ScaleMemory::exponent);
+  py::class_<ExplicitCall>(m, "Call")
+      .def(py::init<>())
+      .def_readwrite("tensors", &ExplicitCall::tensors)
+      .def_readwrite("nodes", &ExplicitCall::nodes)
+      .def_readwrite("outputs", &ExplicitCall::outputs)
+      .def_readwrite("residuals", &ExplicitCall::residuals)
+      .def_readwrite("memories", &ExplicitCall::memories)
+      .def_readwrite("input_exponent", &ExplicitCall::input_exponent)
+      .def_readwrite("output_exponent", &ExplicitCall::output_exponent)
+      .def_readwrite("options", &ExplicitCall::options);
+}
+
 void define_backend(py::module_& m) {
   const py::object base = py::module_::import("torch._C._distributed_c10d").attr("Backend");
   py::class_<Backend, c10::intrusive_ptr<Backend>>(m, "Backend", base)
       .def("defaults", &Backend::defaults, py::return_value_policy::copy)
       .def("stats", &Backend::stats)
-      .def("all_reduce", &all_reduce, Released())
+      .def("all_reduce", &all_reduce, py::arg("call"),
+           py::arg("wires") = std::vector<OptionalText>(), Released())
       .def(
           "refuse", [](Backend& backend, const std::string& reason) { backend.refuse(reason); },
           Released())
@@ -256,6 +298,7 @@ PYBIND11_MODULE(_C, m) {
   m.attr("__version__") = version();
   define_options(m);
   define_reports(m);
+  define_calls(m);
   define_backend(m);
   define_launch(m);
   define_formats(m);

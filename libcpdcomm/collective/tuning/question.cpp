@@ -50,6 +50,7 @@ Question question_of(std::span<const Tensor> tensors, const AllreduceOptions& op
   }
   question.scaled = question.scaled && options.scaling.kind != Scaling::Kind::delayed;
   question.inner = options.inner.value_or(question.wire);
+  question.only_summed = only_summed;
   question.may_decline = only_summed && options.accumulate == Accumulate::wide &&
                          options.algorithm == Algorithm::automatic;
   if (native_allowed && question.may_decline) {

@@ -35,6 +35,7 @@ struct Question {
   double bytes = 0;                ///< of the tensors that are summed as floats, in FP32
   double plain_bytes = 0;          ///< of all others, in their own types
   std::uint32_t native_calls = 0;  ///< all-reduces of the network that make it; 0: it cannot
+  bool only_summed = true;         ///< without residuals, emulated nodes and the like
   bool may_decline = false;        ///< whether compression is only wanted where it pays
 
   friend bool operator==(const Question&, const Question&) = default;

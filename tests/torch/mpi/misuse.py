@@ -95,8 +95,11 @@ def formats_of_a_wrong_type(ranks):
 def unknown_words(ranks):
     for name, known in [
         ("scaling", ["aps", "none"]),
-        ("accumulate", ["wide", "rounded", "kahan"]),
-        ("algorithm", ["automatic", "direct", "ring", "tree", "halving_doubling"]),
+        ("accumulate", ["wide", "rounded", "kahan", "exact", "majority"]),
+        ("algorithm", ["automatic", "direct", "ring", "tree", "halving_doubling", "hierarchical"]),
+        ("across", ["ring", "tree"]),
+        ("inner", ["fp32", "e4m3"]),
+        ("result", ["full", "wire"]),
         ("op", ["sum", "avg"]),
         ("rounding", ["nearest_even", "stochastic"]),
     ]:
