@@ -39,12 +39,14 @@ void check_input(const Tensor& tensor, std::size_t index) {
   }
   const auto input = reinterpret_cast<std::uintptr_t>(tensor.input);
   const auto data = reinterpret_cast<std::uintptr_t>(tensor.data);
-  const std::size_t bytes = tensor.count * size_of(tensor.type);
-  if (input < data + bytes && data < input + bytes) {
+  const std::size_t read = tensor.count * size_of(tensor.input_type.value_or(tensor.type));
+  const std::size_t written = tensor.count * size_of(tensor.type);
+  if (input < data + written && data < input + read) {
+    const std::uintptr_t overlap = std::min(input + read, data + written) - std::max(input, data);
     invalid(
         fmt::format("the input of tensor {} overlaps its data by {} of {} bytes; they must be "
                     "the same or apart",
-                    index, bytes - (input < data ? data - input : input - data), bytes));
+                    index, overlap, written));
   }
 }
 

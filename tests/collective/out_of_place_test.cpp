@@ -88,5 +88,29 @@ TEST(OutOfPlace, RefusesAnInputBesideEmulatedNodes) {
   });
 }
 
+TEST(OutOfPlaceTypes, MayLieSideBySide) {
+  // FP16 values right behind the FP32 results: apart, although as many bytes as the results would
+  // not be.
+  constexpr std::size_t kFew = 100;
+  Ranks ranks(1);
+  ranks.run([&](Communicator& self) {
+    std::vector<std::uint16_t> memory(3 * kFew, 0x3c00);  // 1.0
+    for (const bool behind : {true, false}) {
+      auto* const input = memory.data() + (behind ? 2 * kFew : 0);
+      auto* const data = reinterpret_cast<float*>(memory.data() + (behind ? 0 : kFew));
+      std::fill_n(input, kFew, std::uint16_t{0x3c00});
+      const Tensor tensor{
+          .data = data, .count = kFew, .input = input, .input_type = DataType::fp16};
+      self.allreduce({&tensor, 1});
+      EXPECT_EQ(data[kFew - 1], 1.0f);
+      const Tensor over{
+          .data = data, .count = kFew, .input = data + kFew - 1, .input_type = DataType::fp16};
+      const Outcome outcome = outcome_of([&] { self.allreduce({&over, 1}); });
+      EXPECT_NE(outcome.message.find("overlaps its data by 4 of 400 bytes"), std::string::npos)
+          << outcome;
+    }
+  });
+}
+
 }  // namespace
 }  // namespace cpdcomm::testing

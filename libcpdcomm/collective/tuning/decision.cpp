@@ -40,8 +40,8 @@ bool fits(const Way& way, const Question& question) {
       (question.rounding != Rounding::nearest_even || question.algorithm != Algorithm::automatic)) {
     return false;
   }
-  // A residual is fed by the one cast of a rank's part to the wire format; emulated nodes are a host
-  // already.
+  // A residual is fed by the one cast of a rank's part to the wire format; emulated nodes are a
+  // host already.
   const bool casts_otherwise = way.one_hop || way.algorithm == Algorithm::hierarchical;
   if (question.algorithm == Algorithm::automatic && casts_otherwise && !question.only_summed) {
     return false;
