@@ -28,7 +28,10 @@ Layout::Layout(const reduction::Reduction& reduction, int parts, std::size_t seg
     const std::size_t multiple = multiples.empty() ? 1 : multiples[tensor];
     const std::size_t alignment = std::lcm(reduction.alignment(tensor), multiple);
     const std::size_t count = reduction.count(tensor);
-    lines_.push_back({bytes_, count, alignment, most_bytes(reduction, tensor, alignment, parts)});
+    // What each further one takes: a range may have bytes of its own beside its values'.
+    const std::size_t step = most_bytes(reduction, tensor, 2 * alignment, parts) -
+                             most_bytes(reduction, tensor, alignment, parts);
+    lines_.push_back({bytes_, count, alignment, step});
     bytes_ += most_bytes(reduction, tensor, count, parts);
   }
 }
@@ -91,7 +94,8 @@ Layout::Cut Layout::next(Cut at) const {
 bool fit_a_message(const reduction::Reduction& reduction, int parts,
                    std::span<const std::size_t> multiples) {
   for (std::size_t tensor = 0; tensor < multiples.size(); ++tensor) {
-    const std::size_t values = std::lcm(reduction.alignment(tensor), multiples[tensor]);
+    const std::size_t values =
+        std::min(reduction.count(tensor), std::lcm(reduction.alignment(tensor), multiples[tensor]));
     if (most_bytes(reduction, tensor, values, parts) > kLargestBody) return false;
   }
   return true;

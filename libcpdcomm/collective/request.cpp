@@ -40,11 +40,12 @@ void check_input(const Tensor& tensor, std::size_t index) {
   const auto input = reinterpret_cast<std::uintptr_t>(tensor.input);
   const auto data = reinterpret_cast<std::uintptr_t>(tensor.data);
   const std::size_t bytes = tensor.count * size_of(tensor.type);
-  if (input < data + bytes && data < input + bytes) {
+  const std::size_t read = tensor.count * size_of(tensor.input_type.value_or(tensor.type));
+  if (input < data + bytes && data < input + read) {
     invalid(
         fmt::format("the input of tensor {} overlaps its data by {} of {} bytes; they must be "
                     "the same or apart",
-                    index, bytes - (input < data ? data - input : input - data), bytes));
+                    index, input < data ? input + read - data : data + bytes - input, bytes));
   }
 }
 
@@ -294,6 +295,10 @@ void check_request(std::span<const Tensor> tensors, const AllreduceOptions& opti
   check_algorithms(options);
   if (options.scaling.group % 8 != 0) {
     invalid(fmt::format("scaling 'aps:{}': the group is a multiple of 8", options.scaling.group));
+  }
+  if (options.scaling.group != 0 && options.scaling.kind == Scaling::Kind::delayed) {
+    invalid(fmt::format("scaling 'delayed' with a group of {}: it has one exponent per tensor",
+                        options.scaling.group));
   }
   if (options.timeout.count() < 0) {
     invalid(fmt::format("timeout is {} ms; it cannot be negative", options.timeout.count()));
