@@ -99,6 +99,7 @@ class FloatSums {
                          codec::codec_for(wire_of(from, call_.options))};
     prepared.exponents = agreed;
     prepared.group = group_of(i);
+    prepared.only_judged = !is_scaled(from, call_.options);
     prepared.place = static_cast<std::uint32_t>(places_[i]);
     prepared.source_type = from.input_type;
     prepared.residual = from.residual;

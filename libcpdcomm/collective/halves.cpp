@@ -130,6 +130,12 @@ Report reduce_scatter(Session& session, const void* parts, DataType type, const 
       invalid(fmt::format("reduce_scatter by '{}': allowed are automatic, direct and ring",
                           to_string(options.algorithm)));
     }
+    if (type != share.type && (share.type != DataType::fp32 || !is_small_float(type))) {
+      invalid(
+          fmt::format("reduce_scatter of {} into {}: allowed is the same type, or fp16 or bf16 "
+                      "into fp32",
+                      to_string(type), to_string(share.type)));
+    }
     if (parts == nullptr && all.count != 0) invalid("reduce_scatter has values and no memory");
     check_request({&share, 1}, options, session.size());
     Half half(session, run, options);

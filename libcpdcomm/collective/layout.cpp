@@ -106,7 +106,8 @@ Layout::Cut Layout::next(Cut at) const {
 bool fit_a_message(const reduction::Reduction& reduction, int parts,
                    std::span<const std::size_t> multiples) {
   for (std::size_t tensor = 0; tensor < multiples.size(); ++tensor) {
-    const std::size_t values = std::lcm(reduction.alignment(tensor), multiples[tensor]);
+    const std::size_t values =
+        std::min(reduction.count(tensor), std::lcm(reduction.alignment(tensor), multiples[tensor]));
     if (most_bytes(reduction, tensor, values, parts) > kLargestBody) return false;
   }
   return true;

@@ -36,8 +36,12 @@ class Outbox {
   /// Drops what is done; true when nothing is left.
   bool empty() {
     std::erase_if(entries_, [this](Entry& entry) {
-      std::erase_if(entry.requests,
-                    [this](transport::Request request) { return transport_->done(request); });
+      // Each that is done is forgotten at once: done() may throw at the next.
+      for (std::size_t i = entry.requests.size(); i-- > 0;) {
+        if (!transport_->done(entry.requests[i])) continue;
+        entry.requests[i] = entry.requests.back();
+        entry.requests.pop_back();
+      }
       if (!entry.requests.empty()) return false;
       spares_.push_back(std::move(entry.requests));
       return true;

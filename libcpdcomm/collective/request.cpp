@@ -297,6 +297,10 @@ void check_request(std::span<const Tensor> tensors, const AllreduceOptions& opti
   if (options.scaling.group % 8 != 0) {
     invalid(fmt::format("scaling 'aps:{}': the group is a multiple of 8", options.scaling.group));
   }
+  if (options.scaling.group != 0 && options.scaling.kind == Scaling::Kind::delayed) {
+    invalid(fmt::format("scaling 'delayed' with a group of {}: it has one exponent per tensor",
+                        options.scaling.group));
+  }
   if (options.timeout.count() < 0) {
     invalid(fmt::format("timeout is {} ms; it cannot be negative", options.timeout.count()));
   }

@@ -1,5 +1,7 @@
 #include "collective/summing.hpp"
 
+#include <fmt/format.h>
+
 #include "collective/layout.hpp"
 
 namespace cpdcomm::collective {
@@ -40,15 +42,35 @@ void run_words_first(const Summing& call, reduction::Reduction& words) {
   session.run(call.run, {{session.schedules().exchange(), layout, words}});
 }
 
-void run_at_once(const Summing& call, reduction::Reduction& words, reduction::Reduction& sum,
+/// Whether the words of every slice fit into a message.
+bool fit(const Slices& slices, std::size_t chunks, const reduction::Reduction& words) {
+  std::vector<reduction::Range> ranges;
+  for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
+    for (std::size_t segment = 0; segment < slices.segments(); ++segment) {
+      slices.slice(chunk, segment, ranges);
+      std::size_t bytes = 0;
+      for (const auto& range : ranges) {
+        bytes += words.bytes(range.tensor, range.count, {Payload::part, 1});
+      }
+      if (bytes > kLargestBody) return false;
+    }
+  }
+  return true;
+}
+
+/// False, and nothing has happened, where a segment's words are more than a message.
+bool run_at_once(const Summing& call, reduction::Reduction& words, reduction::Reduction& sum,
                  const std::vector<std::optional<Grouped>>& grouped) {
   Session& session = call.session;
   const schedule::Schedule& schedule = call.schedule();
   const Layout layout = layout_of(call, sum, multiples_of(grouped));
   const bool one_chunk = session.size() <= kMostExchangeRanks;
   const GroupSlices slices(layout, grouped, static_cast<std::size_t>(schedule.chunks), one_chunk);
+  const auto chunks = one_chunk ? 1 : static_cast<std::size_t>(schedule.chunks);
+  if (!fit(slices, chunks, words)) return false;
   const schedule::Schedule& way = one_chunk ? session.schedules().exchange() : schedule;
   session.run(call.run, {{way, slices, words}, {schedule, layout, sum}});
+  return true;
 }
 
 }  // namespace
@@ -96,11 +118,17 @@ void run_alone(const Summing& call, reduction::Reduction& reduction) {
 
 void run_scaled(const Summing& call, reduction::Reduction& words, reduction::Reduction& sum,
                 const std::vector<std::optional<Grouped>>& grouped, bool at_once) {
+  const std::vector<std::size_t> ones(sum.tensors(), 1);
+  if (!fit_a_message(sum, call.session.size(), ones)) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("the values between two cuts of a tensor (a block of wire and inner "
+                            "format) take more than the {} bytes of a message",
+                            kLargestBody));
+  }
   if (words.tensors() == 0) {
     run_alone(call, sum);
-  } else if (at_once && fit_a_message(sum, call.session.size(), multiples_of(grouped))) {
-    run_at_once(call, words, sum, grouped);
-  } else {
+  } else if (!at_once || !fit_a_message(sum, call.session.size(), multiples_of(grouped)) ||
+             !run_at_once(call, words, sum, grouped)) {
     run_words_first(call, words);
     run_alone(call, sum);
   }

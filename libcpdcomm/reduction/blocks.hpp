@@ -37,7 +37,7 @@ struct Block {
 
  private:
   Level level_of(const codec::Codec& codec) const {
-    if (!takes_scale(codec)) return {codec, 0, false};
+    if (!takes_scale(codec) || tensor.only_judged) return {codec, 0, false};
     const bool scaled = exponent != numerics::kNothing;
     return {codec, numerics::shift_for(exponent, codec.emax()), scaled || tensor.is_delayed()};
   }

@@ -22,6 +22,8 @@ struct FloatTensor {
   /// format. So a format that takes no scale can be told, too, that a tensor is not finite.
   std::span<const std::int16_t> exponents = {};
   std::size_t group = 0;
+  /// The exponents only say whether a tensor is finite: it is not scaled.
+  bool only_judged = false;
   std::uint32_t place = 0;  ///< in the call, which is part of what names its random words
   std::optional<DataType> source_type = {};  ///< where it is not `type`
   /// Error feedback: `count` values in the scale of the sources, which they are added to before all

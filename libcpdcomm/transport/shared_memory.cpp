@@ -13,6 +13,7 @@ namespace cpdcomm::transport {
 namespace {
 
 constexpr std::uint64_t kShortToken = std::uint64_t{1} << 62;  // with its number
+constexpr std::uint64_t kLongToken = std::uint64_t{1} << 61;   // likewise
 constexpr unsigned kRoundsPerLook = 1024;
 constexpr auto kLookEvery = std::chrono::seconds(1);
 
@@ -104,6 +105,7 @@ Request SharedMemory::start_send(int peer, int channel, std::span<const std::byt
   if (!out.waiting.empty() || !put(out, message)) {
     out.waiting.push_back(message);
     ++waiting_;
+    say_starving();
   }
   return message.request;
 }
@@ -180,21 +182,65 @@ bool SharedMemory::done(Request request) {
 
 bool SharedMemory::take(int peer, int channel, Arrival& arrival) {
   Incoming& in = incoming_[line(peer, channel)];
-  const RingEntry& entry = in.ring->entry(in.taken);
-  if (entry.turn.load(std::memory_order_acquire) != in.taken + 1) {
-    watches_[static_cast<std::size_t>(peer)].awaited = true;
+  Watch& watch = watches_[static_cast<std::size_t>(peer)];
+  if (!in.early.empty()) {
+    arrival = in.early.front();
+    in.early.pop_front();
+  } else if (!read(in, arrival)) {
+    watch.awaited = true;
     return false;
   }
+  watch.awaited = false;
+  return true;
+}
+
+bool SharedMemory::read(Incoming& in, Arrival& arrival) {
+  const RingEntry& entry = in.ring->entry(in.taken);
+  if (entry.turn.load(std::memory_order_acquire) != in.taken + 1) return false;
   if (entry.size <= RingEntry::kShort) {
     keep_short(entry, arrival);
+  } else if (entry.offset / kLongestMessage >= first_copy_) {
+    keep_long(entry, arrival);
   } else {
     arrival = {regions_[entry.region].slots() + entry.offset, entry.size,
                std::uint64_t{entry.region} << 32 | entry.offset};
   }
   // Released: the entry has been read and may be written again.
   in.ring->taken.store(++in.taken, std::memory_order_release);
-  watches_[static_cast<std::size_t>(peer)].awaited = false;
   return true;
+}
+
+/// Slots for copies are few, and messages may be held until others come that wait for such a slot.
+void SharedMemory::keep_long(const RingEntry& entry, Arrival& arrival) {
+  if (free_longs_.empty()) {
+    free_longs_.push_back(static_cast<std::uint32_t>(longs_.size()));
+    longs_.push_back(std::make_unique_for_overwrite<std::byte[]>(kLongestMessage));
+  }
+  const std::uint32_t number = free_longs_.back();
+  free_longs_.pop_back();
+  std::memcpy(longs_[number].get(), regions_[entry.region].slots() + entry.offset, entry.size);
+  readers_at({entry.region, entry.offset}).count.fetch_sub(1, std::memory_order_release);
+  arrival = {longs_[number].get(), entry.size, kLongToken | number};
+}
+
+/// What a starving peer waits for may be that this rank takes what it is not waiting for.
+void SharedMemory::make_room() {
+  for (int peer = 0; peer < size(); ++peer) {
+    if (regions_[static_cast<std::size_t>(peer)].header().starving.load(
+            std::memory_order_relaxed) == 0) {
+      continue;
+    }
+    for (int channel = 0; channel < static_cast<int>(shape_.channels); ++channel) {
+      Incoming& in = incoming_[line(peer, channel)];
+      Arrival arrival;
+      while (read(in, arrival)) in.early.push_back(arrival);
+    }
+  }
+}
+
+void SharedMemory::say_starving() {
+  regions_[static_cast<std::size_t>(rank_)].header().starving.store(waiting_ != 0 ? 1 : 0,
+                                                                    std::memory_order_relaxed);
 }
 
 /// Entries are written again in their order, but messages are released in any.
@@ -214,6 +260,10 @@ void SharedMemory::release(const Arrival& arrival) {
     free_shorts_.push_back(static_cast<std::uint32_t>(arrival.token));
     return;
   }
+  if ((arrival.token & kLongToken) != 0) {
+    free_longs_.push_back(static_cast<std::uint32_t>(arrival.token));
+    return;
+  }
   const Place place{static_cast<std::uint32_t>(arrival.token >> 32),
                     static_cast<std::uint32_t>(arrival.token)};
   // Released: the message has been read.
@@ -221,6 +271,7 @@ void SharedMemory::release(const Arrival& arrival) {
 }
 
 void SharedMemory::progress() {
+  make_room();
   if (waiting_ != 0) put_waiting();
   if (++rounds_ % kRoundsPerLook == 0) look_for_the_dead();
 }
@@ -236,6 +287,7 @@ void SharedMemory::put_waiting() {
       --waiting_;
     }
   }
+  say_starving();
 }
 
 /// A rank may end when it has all that it needs; but one that was gone at one look and is waited

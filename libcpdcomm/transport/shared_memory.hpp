@@ -89,6 +89,7 @@ class SharedMemory final : public Transport {
   struct Incoming {
     Ring* ring = nullptr;
     std::uint32_t taken = 0;
+    std::deque<Arrival> early = {};  // out of the ring, to make room for its starving sender
   };
   /// Whether a peer is alive is asked now and then.
   struct Watch {
@@ -106,6 +107,10 @@ class SharedMemory final : public Transport {
   bool fill(RingEntry& entry, const Waiting& message);
   std::optional<Place> copy(std::span<const std::byte> bytes);
   void put_waiting();
+  void say_starving();
+  void make_room();
+  bool read(Incoming& in, Arrival& arrival);
+  void keep_long(const RingEntry& entry, Arrival& arrival);
   void look_for_the_dead();
 
   const int rank_;
@@ -123,6 +128,8 @@ class SharedMemory final : public Transport {
   std::size_t first_line_ = 0;                         // whose waiting sends are looked at first
   std::vector<std::unique_ptr<ShortMessage>> shorts_;  // taken
   std::vector<std::uint32_t> free_shorts_;
+  std::vector<std::unique_ptr<std::byte[]>> longs_;  // taken out of slots for copies
+  std::vector<std::uint32_t> free_longs_;
   std::vector<Watch> watches_;  // by peer
   unsigned rounds_ = 0;
   std::chrono::steady_clock::time_point next_look_;

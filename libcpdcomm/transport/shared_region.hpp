@@ -53,7 +53,8 @@ struct alignas(64) SlotReaders {
 /// How a region begins.
 struct alignas(64) RegionHeader {
   std::array<std::byte, 16> nonce;
-  std::atomic<std::uint32_t> left;  ///< its rank has ended in good order
+  std::atomic<std::uint32_t> left;      ///< its rank has ended in good order
+  std::atomic<std::uint32_t> starving;  ///< its sends wait for slots or rings: readers make room
 };
 
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free, "else not across processes");

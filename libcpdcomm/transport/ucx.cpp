@@ -33,13 +33,14 @@ class UcxTransport final : public Transport {
   std::string_view name() const override { return "ucx"; }
 
   bool done(Request request) override {
-    const Sent sent = sends_[request];
+    Sent& sent = sends_[request];
     const ucs_status_t status =
         sent.request == nullptr ? UCS_OK : ucp_request_check_status(sent.request);
     if (status == UCS_INPROGRESS) return false;
-    if (sent.request != nullptr) ucp_request_free(sent.request);
-    free_.push_back(request);
+    // Freed once, though whoever is told of a failure will ask again.
+    if (sent.request != nullptr) ucp_request_free(std::exchange(sent.request, nullptr));
     if (status != UCS_OK && !told_) fail(sent.peer, status);
+    free_.push_back(request);
     return true;
   }
 
