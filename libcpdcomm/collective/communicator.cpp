@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <future>
+#include <condition_variable>
+#include <exception>
 #include <list>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -51,18 +53,57 @@ class Communicator::Impl {
 class Pending::State {
  public:
   State(std::span<const Tensor> all, const AllreduceOptions& asked)
-      : options(asked), tensors(all.begin(), all.end()) {
-    for (Tensor& tensor : tensors) {
+      : options_(asked), tensors_(all.begin(), all.end()) {
+    for (Tensor& tensor : tensors_) {
       if (tensor.nodes.empty()) continue;
-      tensor.nodes = nodes.emplace_back(tensor.nodes.begin(), tensor.nodes.end());
+      tensor.nodes = nodes_.emplace_back(tensor.nodes.begin(), tensor.nodes.end());
     }
   }
 
-  AllreduceOptions options;
-  std::vector<Tensor> tensors;
-  std::list<std::vector<const void*>> nodes;
-  std::promise<Report> promise;
-  std::future<Report> report = promise.get_future();
+  void run(collective::Session& session) {
+    // What is thrown has left its handler before anybody can wait for it: then only the waiting
+    // thread holds it.
+    std::exception_ptr thrown;
+    Report made;
+    try {
+      made = collective::allreduce(session, tensors_, options_);
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    const std::lock_guard lock(mutex_);
+    report_ = std::move(made);
+    error_ = std::move(thrown);
+    done_ = true;
+    changed_.notify_all();
+  }
+
+  bool done() {
+    const std::lock_guard lock(mutex_);
+    return done_;
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return done_; });
+  }
+  /// After wait(). Once.
+  Report take() {
+    if (std::exchange(taken_, true)) {
+      throw Error(ErrorCode::invalid_argument, "the call's report has been handed over already");
+    }
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    return std::move(report_);
+  }
+
+ private:
+  AllreduceOptions options_;
+  std::vector<Tensor> tensors_;
+  std::list<std::vector<const void*>> nodes_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Report report_;
+  std::exception_ptr error_;
+  bool done_ = false;
+  bool taken_ = false;  // by the thread that waits
 };
 
 Pending::Pending(std::shared_ptr<State> state) : state_(std::move(state)) {}
@@ -72,19 +113,14 @@ Pending& Pending::operator=(Pending&& other) noexcept {
   return *this;
 }
 Pending::~Pending() {
-  if (state_ && state_->report.valid()) state_->report.wait();
+  if (state_) state_->wait();
 }
 
-bool Pending::done() const {
-  return !state_->report.valid() ||
-         state_->report.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-}
+bool Pending::done() const { return state_->done(); }
 
 Report Pending::wait() {
-  if (!state_->report.valid()) {
-    throw Error(ErrorCode::invalid_argument, "the call's report has been handed over already");
-  }
-  return state_->report.get();
+  state_->wait();
+  return state_->take();
 }
 
 Communicator::Communicator(std::unique_ptr<transport::Transport> transport,
@@ -104,13 +140,7 @@ Report Communicator::allreduce(std::span<const Tensor> tensors, const AllreduceO
 
 Pending Communicator::iallreduce(std::span<const Tensor> tensors, const AllreduceOptions& options) {
   auto state = std::make_shared<Pending::State>(tensors, options);
-  impl_->dispatcher.start([&session = impl_->session, state] {
-    try {
-      state->promise.set_value(collective::allreduce(session, state->tensors, state->options));
-    } catch (...) {
-      state->promise.set_exception(std::current_exception());
-    }
-  });
+  impl_->dispatcher.start([&session = impl_->session, state] { state->run(session); });
   return Pending(std::move(state));
 }
 

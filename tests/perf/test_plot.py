@@ -28,6 +28,7 @@ from cpdperf.plot.command_line import main
 from cpdperf.plot.contenders import groups_of, network_text, variant_of, wires_of
 from cpdperf.plot.curves import BOUND_LABEL, time_figure
 from cpdperf.plot.gains import OTHERS, gain_figure, overview_figure
+from cpdperf.plot.growth import growth_figure, read_growth
 from cpdperf.plot.palette import png
 from cpdperf.plot.style import Styles, new_figure
 from cpdperf.plot.winners import cell_lines, winner, winner_figure
@@ -453,7 +454,7 @@ def test_accuracy_has_a_command_of_its_own(folder: Path) -> None:
     assert (folder / "few.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("command", ["sweep", "run", "accuracy", "codec"])
+@pytest.mark.parametrize("command", ["sweep", "run", "accuracy", "codec", "growth"])
 def test_a_file_that_is_not_there(command: str, capsys: pytest.CaptureFixture) -> None:
     assert main([command, "nowhere.json"]) == 2
     assert "perf/plot: nowhere.json: cannot be read" in capsys.readouterr().err
@@ -491,3 +492,41 @@ def test_a_codec_run_without_the_buffer_says_what_it_has(capsys: pytest.CaptureF
     path = str(ROOT / "perf/results/2026-11-21-zen4/codec-avx2.json")
     assert main(["codec", path, "--values", "1Ki"]) == 2
     assert "it has --values 64Ki --threads 1, --values 16Mi --threads 1" in capsys.readouterr().err
+
+
+RECORDED_GROWTH = ROOT / "perf/results/2026-11-21-zen4/error-growth.json"
+
+
+def test_growth_draws_every_algorithm_of_every_format() -> None:
+    document = read_growth(RECORDED_GROWTH)
+    figure = growth_figure(document)
+    assert [axes.get_title() for axes in figure.axes] == ["e4m3", "e5m2", "e3m0"]
+    for axes in figure.axes:
+        rows = [row for row in document["results"] if row["wire"] == axes.get_title()]
+        drawn = [tuple(point) for line in axes.get_lines() for point in line.get_xydata()]
+        assert sorted(drawn) == sorted((row["ranks"], row["rel_rms"]) for row in rows)
+        assert axes.get_xlabel() == "ranks N"
+        assert len({(line.get_color(), line.get_marker()) for line in axes.get_lines()}) == 4
+
+
+def test_growth_is_flat_for_direct_and_steepest_for_the_ring() -> None:
+    rows = read_growth(RECORDED_GROWTH)["results"]
+
+    def growth(algorithm: str) -> float:
+        found = [row for row in rows if (row["wire"], row["algorithm"]) == ("e4m3", algorithm)]
+        errors = {row["ranks"]: row["rel_rms"] for row in found}
+        return errors[64] / errors[2]
+
+    assert growth("direct") < 1.02
+    assert 1.4 < growth("halving_doubling") <= growth("tree") < 2.2
+    assert growth("ring") > 4
+
+
+def test_growth_has_a_command_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "growth.png"
+    assert main(["growth", str(RECORDED_GROWTH), "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert main(["growth", str(RECORDED_GROWTH), "--out", str(out)]) == 2
+    other = str(ROOT / "perf/results/2026-11-21-zen4/codec.json")
+    assert main(["growth", other]) == 2
+    assert "written by cpd-error-growth -J" in capsys.readouterr().err

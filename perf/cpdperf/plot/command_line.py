@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cpdperf.plot import codec
+from cpdperf.plot.growth import growth_figure, read_growth
 from cpdperf.plot.page import page
 from cpdperf.plot.palette import png
 from cpdperf.plot.pictures import (
@@ -31,6 +32,7 @@ examples:
   perf/plot sweep sweep.json                    all pictures and a page of a sweep
   perf/plot accuracy run.json                   error over bits sent, of all formats in the run
   perf/plot codec codec.json                    rates of the codecs, relative to memcpy
+  perf/plot growth growth.json                  error over the number of ranks
 
 perf/plot COMMAND --help says more. Nothing is overwritten without --force.
 """
@@ -72,6 +74,17 @@ examples:
 """
 
 
+GROWTH = """\
+Draws how the error of a sum grows with the number of ranks, for each algorithm and format of one
+run of cpd-error-growth.
+"""
+GROWTH_EPILOG = """\
+examples:
+  cpd-error-growth --wire e4m3,e3m0 -J growth.json
+  perf/plot growth growth.json --out growth.png
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     try:
@@ -95,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_run(_command(commands, "run", "time and gain of one run", RUN, RUN_EPILOG))
     _add_accuracy(_command(commands, "accuracy", "error over bits sent", ACCURACY, ACCURACY_EPILOG))
+    _add_growth(_command(commands, "growth", "error over ranks", GROWTH, GROWTH_EPILOG))
     of_codec = _command(commands, "codec", "rates of the codecs", codec.__doc__, codec.EPILOG)
     codec.add_arguments(of_codec)
     of_codec.set_defaults(run=_draw_codec)
@@ -170,6 +184,16 @@ def _add_accuracy(added: argparse.ArgumentParser) -> None:
     added.set_defaults(run=_draw_accuracy)
 
 
+def _add_growth(added: argparse.ArgumentParser) -> None:
+    added.add_argument(
+        "growth", type=Path, metavar="GROWTH.json", help="written by cpd-error-growth -J"
+    )
+    added.add_argument(
+        "--out", type=Path, metavar="FILE", help="the PNG (default: GROWTH.png, beside the JSON)"
+    )
+    added.set_defaults(run=_draw_growth)
+
+
 def _draw_sweep(options: argparse.Namespace) -> None:
     sweep = read_sweep(options.sweep)
     accuracy = None if options.accuracy is None else read_allreduce(options.accuracy)
@@ -204,6 +228,13 @@ def _draw_accuracy(options: argparse.Namespace) -> None:
     path = options.out or options.allreduce.with_suffix(".png")
     _check_free([path], options.force)
     _write_pictures({path: picture})
+
+
+def _draw_growth(options: argparse.Namespace) -> None:
+    figure = growth_figure(read_growth(options.growth))
+    path = options.out or options.growth.with_suffix(".png")
+    _check_free([path], options.force)
+    _write(path, png(figure, DPI))
 
 
 def _draw_codec(options: argparse.Namespace) -> None:
