@@ -253,7 +253,7 @@ bool Engine::collect(const Operation& operation, Lane& lane) {
     if (message == nullptr) return false;
     check({operation.call, lane.phase().number, lane.segment(), lane.step().chunk, *expected,
            lane.body_bytes(*expected)},
-          message);
+          {message, box.size()});
     lane.arrive(box.take());
   }
   return true;

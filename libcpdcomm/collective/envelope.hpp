@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 
 #include "collective/message.hpp"
@@ -34,6 +35,6 @@ void check_call(const Call& call, int peer, const std::byte* received);
 
 /// Compares a received message with the one that was expected.
 /// @throws Error as check_call
-void check(const Envelope& expected, const std::byte* received);
+void check(const Envelope& expected, std::span<const std::byte> received);
 
 }  // namespace cpdcomm::collective

@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "collective/layout.hpp"
 #include "collective/request.hpp"
 #include "collective/summing.hpp"
 #include "reduction/float_reduction.hpp"
+#include "reduction/plain.hpp"
 #include "reduction/shared_scales.hpp"
 
 namespace cpdcomm::collective {
@@ -39,6 +42,26 @@ void check_half(const char* what, const Tensor& tensor, const AllreduceOptions& 
   }
 }
 
+const std::byte* at(const void* values, std::size_t index, DataType type) {
+  return static_cast<const std::byte*>(values) + index * size_of(type);
+}
+std::byte* at(void* values, std::size_t index, DataType type) {
+  return static_cast<std::byte*>(values) + index * size_of(type);
+}
+
+/// What is read must not be written meanwhile; only this rank's own share may be in its place.
+void check_apart(const char* what, std::span<const std::byte> all, std::span<const std::byte> one,
+                 const std::byte* own_place) {
+  const std::less<const std::byte*> before;
+  const bool apart =
+      !before(one.data(), all.data() + all.size()) || !before(all.data(), one.data() + one.size());
+  if (all.empty() || one.empty() || apart || one.data() == own_place) return;
+  invalid(
+      fmt::format("the buffers of {} overlap: they must be apart, or one is this rank's share "
+                  "of the other",
+                  what));
+}
+
 /// All ranks' shares of a half, each a tensor of its own, with one exponent for all of them.
 class Half {
  public:
@@ -56,6 +79,15 @@ class Half {
                                         reduction::aps_words(world));
     const Layout layout = Layout::balanced(words, session_.size(), 1, run_.plan.segment_bytes);
     session_.run(run_, {{session_.schedules().exchange(), layout, words}});
+  }
+
+  /// What some rank has found, all know.
+  bool any_of(bool found) {
+    std::uint8_t word = found ? 1 : 0;
+    reduction::Plain words({{&word, &word, 1, DataType::uint8}}, ReduceOp::max, session_.size());
+    const Layout layout = Layout::balanced(words, session_.size(), 1, run_.plan.segment_bytes);
+    session_.run(run_, {{session_.schedules().exchange(), layout, words}});
+    return word != 0;
   }
 
   /// A share of `count` values.
@@ -95,13 +127,6 @@ class Half {
   Word exponent_ = 0;
 };
 
-const std::byte* at(const void* values, std::size_t index, DataType type) {
-  return static_cast<const std::byte*>(values) + index * size_of(type);
-}
-std::byte* at(void* values, std::size_t index, DataType type) {
-  return static_cast<std::byte*>(values) + index * size_of(type);
-}
-
 void fill_report(const Tensor& tensor, const Plan& plan, Report& report) {
   report.algorithm = plan.algorithm;
   report.logical_bytes = tensor.count * sizeof(float);
@@ -114,6 +139,7 @@ void fill_report(const Tensor& tensor, const Plan& plan, Report& report) {
 Report reduce_scatter(Session& session, const void* parts, DataType type, const Tensor& share,
                       const AllreduceOptions& options) {
   const auto ranks = static_cast<std::size_t>(session.size());
+  const auto own = static_cast<std::size_t>(session.rank());
   Tensor all = share;
   all.count = ranks * share.count;
   all.input = parts;
@@ -138,6 +164,9 @@ Report reduce_scatter(Session& session, const void* parts, DataType type, const 
     }
     if (parts == nullptr && all.count != 0) invalid("reduce_scatter has values and no memory");
     check_request({&share, 1}, options, session.size());
+    check_apart("reduce_scatter", {at(parts, 0, type), all.count * size_of(type)},
+                {at(share.data, 0, share.type), share.count * size_of(share.type)},
+                share.type == type ? at(parts, own * share.count, type) : nullptr);
     Half half(session, run, options);
     half.agree(all, parts, type, ranks);
     std::vector<FloatTensor> shares;
@@ -146,8 +175,9 @@ Report reduce_scatter(Session& session, const void* parts, DataType type, const 
           half.share(share, share.count, at(parts, rank * share.count, type), share.data, type));
     }
     const float divisor = options.op == ReduceOp::average ? static_cast<float>(ranks) : 1.0f;
-    report.non_finite[0] =
+    const bool found =
         half.run(session.schedules().reduce_scatter(plan.algorithm), std::move(shares), divisor);
+    report.non_finite[0] = half.any_of(found);
   });
   return report;
 }
@@ -172,6 +202,9 @@ Report allgather(Session& session, const void* mine, const Tensor& all,
     }
     if (mine == nullptr && count != 0) invalid("allgather has values and no memory");
     check_request({&all, 1}, options, session.size());
+    check_apart("allgather", {at(all.data, 0, all.type), all.count * size_of(all.type)},
+                {at(mine, 0, all.type), count * size_of(all.type)},
+                at(all.data, static_cast<std::size_t>(session.rank()) * count, all.type));
     Half half(session, run, options);
     half.agree(own, mine, all.type, 1);
     std::vector<FloatTensor> shares;

@@ -309,11 +309,16 @@ void check_request(std::span<const Tensor> tensors, const AllreduceOptions& opti
 
 namespace {
 
+/// Whether a call may go by hosts.
+bool takes_hosts(const AllreduceOptions& options) {
+  return options.algorithm == Algorithm::hierarchical || options.algorithm == Algorithm::automatic;
+}
+
 void add_options(Hash& hash, const AllreduceOptions& options) {
   hash.add(static_cast<std::uint64_t>(options.op));
   hash.add(static_cast<std::uint64_t>(options.accumulate));
   hash.add(static_cast<std::uint64_t>(options.algorithm));
-  hash.add(static_cast<std::uint64_t>(options.across));
+  if (takes_hosts(options)) hash.add(static_cast<std::uint64_t>(options.across));
   hash.add(static_cast<std::uint64_t>(options.emulate_nodes));
   hash.add(static_cast<std::uint64_t>(options.result));
   hash.add(static_cast<std::uint64_t>(options.rounding));
@@ -329,14 +334,14 @@ void add_format(Hash& hash, Format format) {
   hash.add(format.block());
 }
 
-void add_tensor(Hash& hash, const Tensor& tensor) {
+void add_tensor(Hash& hash, const Tensor& tensor, bool delayed) {
   hash.add(tensor.count);
   hash.add(static_cast<std::uint64_t>(tensor.type));
   hash.add(static_cast<std::uint64_t>(tensor.input_type.value_or(tensor.type)));
   hash.add(tensor.residual != nullptr);
   hash.add(static_cast<std::uint64_t>(tensor.input_exponent));
   hash.add(static_cast<std::uint64_t>(tensor.output_exponent));
-  if (tensor.memory != nullptr && tensor.memory->known) {
+  if (delayed && tensor.memory != nullptr && tensor.memory->known) {
     hash.add(1 + static_cast<std::uint16_t>(tensor.memory->exponent));
   }
 }
@@ -349,7 +354,7 @@ Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options) {
   Hash formats;
   Hash rest;
   add_options(rest, options);
-  if (options.algorithm == Algorithm::hierarchical || options.algorithm == Algorithm::automatic) {
+  if (takes_hosts(options)) {
     formats.add(options.inner.has_value());
     if (options.inner) add_format(formats, *options.inner);
   }
@@ -361,7 +366,7 @@ Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options) {
     const Scaling scaling = options.scaling;
     const bool delayed = scaling.kind == Scaling::Kind::delayed;
     formats.add(is_scaled(tensor, options) ? 1 + scaling.group + (delayed ? 1 : 0) : 0);
-    add_tensor(rest, tensor);
+    add_tensor(rest, tensor, delayed);
   }
   call.format_hash = formats.value();
   call.options_hash = rest.value();

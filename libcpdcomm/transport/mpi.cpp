@@ -256,10 +256,15 @@ class MpiTransport final : public Transport {
       for (const Posted& posted : queue.posted) {
         MPI_Request& request = requests_[posted.request];
         if (request == MPI_REQUEST_NULL || cancel(request)) continue;
-        static_cast<void>(rooms_[posted.room].release());
         abandoned = true;
       }
     }
+    // What is left is sent yet, or could not be given up: rooms stay with MPI, because messages
+    // that are sent on lie in them.
+    const bool idle = std::ranges::all_of(
+        requests_, [](MPI_Request request) { return request == MPI_REQUEST_NULL; });
+    if (idle) return;
+    for (auto& room : rooms_) static_cast<void>(room.release());
   }
 
   static bool cancel(MPI_Request& request) {

@@ -141,6 +141,12 @@ TEST(Halves, SayWhereSomethingIsNotFinite) {
                             {.wire = Format::floating(4, 3)});
     EXPECT_TRUE(report.non_finite[0]);
     EXPECT_TRUE(std::isnan(share[100]));
+
+    // Without scaling only one rank's share is touched, and all know it.
+    const Report plain = self.reduce_scatter(parts.data(), DataType::fp32,
+                                             {.data = share.data(), .count = kShare}, {});
+    EXPECT_TRUE(plain.non_finite[0]);
+    EXPECT_EQ(std::isinf(share[5]), self.rank() == 0);
   });
 }
 
@@ -169,6 +175,24 @@ TEST(Halves, RefuseWhatTheyCannotDo) {
     self.allgather(mine.data(), {.data = all.data(), .count = all.size()}, {});
   });
   EXPECT_NE(uneven[0].message.find("7 values: a multiple of the 2 ranks"), std::string::npos);
+}
+
+TEST(Halves, MayBeInPlaceOfTheirOwnShareOnly) {
+  Ranks ranks(2);
+  ranks.run([&](Communicator& self) {
+    Values parts = brought_by(self.rank(), 2);
+    float* const own = parts.data() + index_of(self) * kShare;
+    self.reduce_scatter(parts.data(), DataType::fp32, {.data = own, .count = kShare});
+    EXPECT_TRUE(same_bits(Values(own, own + kShare), summed(Format(), self.rank(), 2)));
+    self.allgather(own, {.data = parts.data(), .count = parts.size()}, {});
+    EXPECT_TRUE(same_bits(Values(parts.begin(), parts.begin() + kShare), summed(Format(), 0, 2)));
+    float* const other = parts.data() + (1 - index_of(self)) * kShare;
+    const Outcome outcome = outcome_of([&] {
+      self.reduce_scatter(parts.data(), DataType::fp32, {.data = other, .count = kShare});
+    });
+    EXPECT_NE(outcome.message.find("buffers of reduce_scatter overlap"), std::string::npos)
+        << outcome;
+  });
 }
 
 TEST(Halves, FindRanksThatDisagree) {
