@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 #include "cpdcomm/error.hpp"
 
@@ -17,8 +19,19 @@ constexpr std::uint64_t kLongToken = std::uint64_t{1} << 61;   // likewise
 constexpr unsigned kRoundsPerLook = 1024;
 constexpr auto kLookEvery = std::chrono::seconds(1);
 
+/// Whether a process has ended and waits for its parent to ask how.
+bool is_zombie(std::int64_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string stat;
+  std::getline(file, stat);
+  // "pid (name) state ...", where the name may hold anything.
+  const std::size_t end = stat.rfind(')');
+  return end != std::string::npos && stat.compare(end, 3, ") Z") == 0;
+}
+
 bool is_gone(std::int64_t pid) {
-  return pid != 0 && kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH;
+  if (pid == 0) return false;
+  return (kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) || is_zombie(pid);
 }
 
 }  // namespace
