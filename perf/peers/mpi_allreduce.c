@@ -37,15 +37,32 @@ struct run {
   long wrong;
 };
 
+/* Without MPI_Finalize, in which MPICH 4.0 on UCX over TCP can hang: some ranks leave while others
+ * still wait for their connections to close. */
+static void end(int code) {
+  MPI_Barrier(MPI_COMM_WORLD);
+  fflush(stdout);
+  _exit(code);
+}
+
+/* What all ranks find wrong alike. */
 static void fail(const char* what, const char* value) {
-  fprintf(stderr, "cpd-mpich-perf: %s%s\n", what, value);
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  if (rank == 0) fprintf(stderr, "cpd-mpich-perf: %s%s\n", what, value);
+  end(FAILED);
+}
+
+/* What one rank alone finds wrong. */
+static void abort_all(const char* what) {
+  fprintf(stderr, "cpd-mpich-perf: %s\n", what);
   MPI_Abort(MPI_COMM_WORLD, FAILED);
 }
 
 static long number_of(const char* flag, const char* text) {
-  char* end = NULL;
-  const long number = text ? strtol(text, &end, 10) : -1;
-  if (number < 0 || *end != '\0') fail("a whole number, 0 or more, is needed after ", flag);
+  char* rest = NULL;
+  const long number = text ? strtol(text, &rest, 10) : -1;
+  if (number < 0 || *rest != '\0') fail("a whole number, 0 or more, is needed after ", flag);
   return number;
 }
 
@@ -192,12 +209,16 @@ static void prepare(struct run* run) {
   run->in = malloc(most * sizeof(float));
   run->out = malloc(most * sizeof(float));
   run->times = malloc((size_t)run->options.iterations * sizeof(double));
-  if (!run->in || !run->out || !run->times) fail("no memory for vectors of -e bytes", "");
+  if (!run->in || !run->out || !run->times) abort_all("no memory for vectors of -e bytes");
   for (size_t i = 0; i < most; ++i) run->in[i] = value_of(run->rank, i);
   memset(run->out, 0, most * sizeof(float));
-  if (run->rank != 0) return;
-  run->file = fopen(run->options.json ? run->options.json : "/dev/null", "w");
-  if (!run->file) fail("cannot write to ", run->options.json);
+  int opened = 1;
+  if (run->rank == 0) {
+    run->file = fopen(run->options.json ? run->options.json : "/dev/null", "w");
+    opened = run->file != NULL;
+  }
+  MPI_Bcast(&opened, 1, MPI_INT, 0, MPI_COMM_WORLD);
+  if (!opened) fail("cannot write to ", run->options.json);
 }
 
 int main(int argc, char** argv) {
@@ -220,7 +241,6 @@ int main(int argc, char** argv) {
     run.wrong += wrong;
   }
   if (run.rank == 0) fputs("\n]}\n", run.file);
-  if (run.rank == 0 && fclose(run.file) != 0) fail("cannot write all of ", run.options.json);
-  MPI_Finalize();
-  return run.wrong ? 1 : 0;
+  if (run.rank == 0 && fclose(run.file) != 0) abort_all("cannot write all of the JSON");
+  end(run.wrong ? 1 : 0);
 }

@@ -299,6 +299,33 @@ def test_ucx_carries_the_same_sums(tmp_path):
     assert [r["wrong"] for r in record["results"]] == [0] * 3
 
 
+MPICH_PROGRAM = PROGRAM.with_name("cpd-mpich-perf")
+HYDRA = shutil.which("mpiexec.hydra")
+
+
+@pytest.mark.skipif(HYDRA is None or not MPICH_PROGRAM.exists(), reason="MPICH is not there")
+def test_mpich_writes_the_same_json(tmp_path):
+    arguments = ["-b", "1024", "-e", "65536", "-f", "8", "-n", "3", "-J", tmp_path / "o.json"]
+    finished = run([HYDRA, "-n", "3", MPICH_PROGRAM, *arguments], 60.0)
+    assert finished.code == 0, finished.output
+    record = json.loads((tmp_path / "o.json").read_text())
+    jsonschema.validate(record, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert record["mpi"].startswith("MPICH")
+    found = [(r["size"], r["ranks"], r["wrong"]) for r in record["results"]]
+    assert found == [(1024, 3, 0), (8192, 3, 0), (65536, 3, 0)]
+    for r in record["results"]:
+        assert r["time_us"] == pytest.approx(np.median(r["times_us"]), abs=1e-2)
+        assert r["time_us_p99"] == max(r["times_us"]) and r["iterations"] == 3
+
+
+@pytest.mark.skipif(HYDRA is None or not MPICH_PROGRAM.exists(), reason="MPICH is not there")
+@pytest.mark.parametrize("words", [["-b", "2"], ["-n", "x"], ["--what", "1"], ["-J", "/no/o.json"]])
+def test_mistakes_with_mpich_end_it(words):
+    finished = run([HYDRA, "-n", "2", MPICH_PROGRAM, *words], 60.0)
+    assert finished.code != 0 and "cpd-mpich-perf: " in finished.output
+    assert words[0] in finished.output or words[1] in finished.output
+
+
 SPECIAL = {
     "subnormal": np.tile(np.float32([1, 2, -3, 5]), (3, 1)) * np.float32(1.5e-45),
     "large": np.float32([[3e38, 3e38, -3e38], [3e38, -3e38, 1], [-3e38, 3e38, 1]]),

@@ -1,8 +1,8 @@
 """Whether `automatic` is anywhere slower than MPI's own all-reduce.
 
 A cell of the map is one size in one place. Its ratio is that of `automatic` over MPI's time in the
-same launch, where they took turns call by call: the geometric mean over the launches of the ratio
-of their medians, with a bootstrap interval over launches.
+same launch, where they took turns call by call: the median over the launches of the ratio of their
+medians, with a bootstrap interval over launches.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def cell(row: dict[str, Any], mpi: dict[str, Any]) -> Cell:
     own = np.array(row["launch_medians_us"])
     other = np.array(mpi["launch_medians_us"])
     draws = draws_of(len(own))
-    ratios = np.exp(np.log(own / other)[draws].mean(axis=1))
-    more = (own - other)[draws].mean(axis=1)
+    ratios = np.median((own / other)[draws], axis=1)
+    more = np.median((own - other)[draws], axis=1)
     return Cell(
         *place_of(row),
         row["wire"],
@@ -86,7 +86,7 @@ def cell(row: dict[str, Any], mpi: dict[str, Any]) -> Cell:
         row["compressed"],
         row["time_us"],
         mpi["time_us"],
-        float(np.exp(np.log(own / other).mean())),
+        float(np.median(own / other)),
         *statistics.interval_of(ratios),
         *statistics.interval_of(more),
     )

@@ -58,10 +58,10 @@ which take turns. At the end a table says which targets are met, with bootstrap 
 part of the bound of its own bytes each reaches.
 """,
     plans.NEVER_SLOWER: """\
-Measures `automatic` (fp32 and e4m3 on the wire, wide) beside MPI_Allreduce in one launch, where they
-take turns call by call: 1 KiB to 256 MiB in steps of 4, on 2, 3, 4 and 8 ranks, on one host and at 1
-and 10 Gbit/s. A cell is broken where `automatic` is more than 3 percent and more than 5 us slower,
-both by the 95 percent interval over launches; open where the interval does not tell.
+Measures `automatic` (fp32 and e4m3 on the wire, wide) beside MPI_Allreduce in one launch, where
+they take turns call by call: 1 KiB to 256 MiB in steps of 4, on 2, 3, 4 and 8 ranks, on one host
+and at 1 and 10 Gbit/s. A cell is broken where `automatic` is more than 3 percent and more than 5 us
+slower, both by the 95 percent interval over launches; open where the interval does not tell.
 """,
 }
 PLAN_EPILOG = """\

@@ -156,9 +156,9 @@ def fastest_pair(rows: list[Json], wire: str) -> tuple[Json, Json] | None:
 
 def price(wire: str, exact: Json, wide: Json) -> Price:
     of_bytes = wide["wire_bytes"] / exact["wire_bytes"]
-    ratios = np.log(np.array(exact["launch_medians_us"]) / np.array(wide["launch_medians_us"]))
-    means = np.exp(ratios[draws_of(len(ratios))].mean(axis=1)) * of_bytes
-    return Price(wire, float(np.exp(ratios.mean())) * of_bytes, *interval_of(means))
+    ratios = np.array(exact["launch_medians_us"]) / np.array(wide["launch_medians_us"]) * of_bytes
+    medians = np.median(ratios[draws_of(len(ratios))], axis=1)
+    return Price(wire, float(np.median(ratios)), *interval_of(medians))
 
 
 def best_fp32(rows: list[Json], target: Target) -> str:
