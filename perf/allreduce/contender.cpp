@@ -136,7 +136,7 @@ Contenders contenders_of(const Options& options, Communicator& ranks) {
   for (const std::string& baseline : options.baselines) {
     Contender contender{.is_mpi = baseline == "mpi", .type = options.type};
     contender.options.op = options.op;
-    contender.options.algorithm = Algorithm::ring;
+    contender.options.algorithm = baseline == "direct" ? Algorithm::direct : Algorithm::ring;
     if (baseline != "none") collection.add(contender);
   }
   for (const AllreduceOptions& asked : combinations(options)) {

@@ -138,11 +138,11 @@ void add_sums(CLI::App& app, Options& o) {
   app.add_flag("--in-place", o.in_place, "sum in one buffer, not from one into another");
   app.add_option("--baseline", o.baselines,
                  "beside them: MPI_Allreduce (mpi), the library's own\n"
-                 "ring with FP32 on the wire (ring)")
+                 "ring or direct with FP32 on the wire (ring, direct)")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::IsMember({"mpi", "ring", "none"}))
-      ->option_text("mpi,ring,none  (default: mpi)");
+      ->check(CLI::IsMember({"mpi", "ring", "direct", "none"}))
+      ->option_text("mpi,ring,direct,none  (default: mpi)");
 }
 
 void add_library(CLI::App& app, Options& o) {

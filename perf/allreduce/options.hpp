@@ -33,7 +33,7 @@ struct Options {
   std::vector<cpdcomm::Result> results{cpdcomm::Result::full};
   std::vector<Scaling> scalings{Scaling{}};
   std::vector<Rounding> roundings{Rounding::nearest_even};
-  std::vector<std::string> baselines{"mpi"};  ///< mpi, ring; or none
+  std::vector<std::string> baselines{"mpi"};  ///< mpi, ring, direct; or none
   bool in_place = false;
   std::string input = "random";
   std::uint32_t seed = 0;

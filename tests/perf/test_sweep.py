@@ -526,8 +526,9 @@ def test_the_part_of_the_bound_turns_the_interval_round():
 
 
 def test_the_price_of_exact_is_per_byte():
-    wide = row_of_target(wire="bfp8", wire_bytes=100.0, launch_medians_us=[10.0, 20.0])
-    exact = wide | {"accumulate": "exact", "wire_bytes": 125.0, "launch_medians_us": [15.0, 30.0]}
+    wide = row_of_target(wire="bfp8", wire_bytes=100.0, launch_medians_us=[10.0, 20.0, 40.0])
+    exact = wide | {"accumulate": "exact", "wire_bytes": 125.0}
+    exact["launch_medians_us"] = [15.0, 30.0, 60.0]
     (price,) = targets.prices({"rows": [exact, wide]})
     assert (price.value, price.low, price.high) == pytest.approx((1.2, 1.2, 1.2))
     assert price.verdict == "MISSED"
@@ -548,6 +549,7 @@ def cell_of(own, other):
         ([14.0] * 5, [10.0] * 5, "kept"),  # 4 us
         ([106.0] * 5, [100.0] * 5, "BROKEN"),
         ([2000.0, 1000.0, 1000.0, 1000.0, 1000.0], [1000.0] * 5, "open"),
+        ([200.0] * 2, [100.0] * 2, "open"),  # too few launches
     ],
 )
 def test_the_verdict_on_a_cell(own, other, verdict):

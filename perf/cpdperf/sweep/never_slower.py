@@ -18,6 +18,7 @@ from cpdperf.sweep.sizes import format_size
 
 MOST_SLOWER = 1.03
 MOST_SLOWER_US = 5.0
+FEWEST_LAUNCHES = 3
 KEPT, BROKEN, OPEN = "kept", "BROKEN", "open"
 MOST_DRAWS = 7**5  # of launches; with fewer than 6 every draw is made, else some at random
 
@@ -57,6 +58,13 @@ def draws_of(launches: int) -> np.ndarray:
     return np.random.default_rng(1).integers(launches, size=(MOST_DRAWS, launches))
 
 
+def interval_of_median(values: np.ndarray) -> tuple[float, float]:
+    """Of one value for each launch; of few launches nothing is known."""
+    if len(values) < FEWEST_LAUNCHES:
+        return -np.inf, np.inf
+    return statistics.interval_of(np.median(values[draws_of(len(values))], axis=1))
+
+
 def cells(document: dict[str, Any]) -> list[Cell]:
     """All of a sweep that has rows of MPI's default and of `automatic`."""
     baseline = {place_of(row): row for row in document["rows"] if row["library"] == "openmpi"}
@@ -76,9 +84,6 @@ def place_of(row: dict[str, Any]) -> tuple[str, int, int]:
 def cell(row: dict[str, Any], mpi: dict[str, Any]) -> Cell:
     own = np.array(row["launch_medians_us"])
     other = np.array(mpi["launch_medians_us"])
-    draws = draws_of(len(own))
-    ratios = np.median((own / other)[draws], axis=1)
-    more = np.median((own - other)[draws], axis=1)
     return Cell(
         *place_of(row),
         row["wire"],
@@ -87,8 +92,8 @@ def cell(row: dict[str, Any], mpi: dict[str, Any]) -> Cell:
         row["time_us"],
         mpi["time_us"],
         float(np.median(own / other)),
-        *statistics.interval_of(ratios),
-        *statistics.interval_of(more),
+        *interval_of_median(own / other),
+        *interval_of_median(own - other),
     )
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cpdperf.sweep.never_slower import draws_of
+from cpdperf.sweep.never_slower import interval_of_median
 from cpdperf.sweep.sizes import format_size, parse_size
-from cpdperf.sweep.statistics import interval_of
 
 Json = dict[str, Any]
 FINE, PLAIN, OWN_SCALES = "aps:N", "aps", "none"
@@ -157,8 +156,7 @@ def fastest_pair(rows: list[Json], wire: str) -> tuple[Json, Json] | None:
 def price(wire: str, exact: Json, wide: Json) -> Price:
     of_bytes = wide["wire_bytes"] / exact["wire_bytes"]
     ratios = np.array(exact["launch_medians_us"]) / np.array(wide["launch_medians_us"]) * of_bytes
-    medians = np.median(ratios[draws_of(len(ratios))], axis=1)
-    return Price(wire, float(np.median(ratios)), *interval_of(medians))
+    return Price(wire, float(np.median(ratios)), *interval_of_median(ratios))
 
 
 def best_fp32(rows: list[Json], target: Target) -> str:
