@@ -20,6 +20,16 @@ double quantile(std::vector<double> values, double share) {
   return values[std::max<std::size_t>(rank, 1) - 1];
 }
 
+double median_of(std::vector<double> values) {
+  std::ranges::sort(values);
+  return median_of_sorted(values);
+}
+
+std::optional<double> median_if_any(const std::vector<double>& values) {
+  if (values.empty()) return std::nullopt;
+  return median_of(values);
+}
+
 /// Who takes part with all its bits sets the mark.
 void set_gains(std::vector<Result>& results) {
   std::optional<double> best;
@@ -59,11 +69,9 @@ Contender as_done(Contender contender, const Report& report) {
 
 }  // namespace
 
-double Result::median() const {
-  std::vector<double> sorted = times;
-  std::ranges::sort(sorted);
-  return median_of_sorted(sorted);
-}
+double Result::median() const { return median_of(times); }
+std::optional<double> Result::median_codec() const { return median_if_any(codec); }
+std::optional<double> Result::median_wait() const { return median_if_any(wait); }
 double Result::smallest() const { return std::ranges::min(times); }
 double Result::p99() const { return quantile(times, 0.99); }
 double Result::algbw() const { return static_cast<double>(size) / 1e3 / median(); }
@@ -120,27 +128,33 @@ void Bench::call_mpi(const Contender& contender, std::size_t count) {
 }
 
 /// One all-reduce; of the library what it reports.
-Report Bench::call(const Contender& contender, std::size_t count) {
-  if (contender.is_mpi) {
-    call_mpi(contender, count);
+Report Bench::call(Result& of) {
+  if (of.contender.is_mpi) {
+    call_mpi(of.contender, of.count);
     return {};
   }
-  AllreduceOptions options = contender.options;
+  AllreduceOptions options = of.contender.options;
   options.step = step_++;
   const Tensor tensor{.data = out_.data(),
-                      .count = count,
-                      .type = contender.type,
-                      .input = options_.in_place ? nullptr : in_.data()};
+                      .count = of.count,
+                      .type = of.contender.type,
+                      .input = options_.in_place ? nullptr : in_.data(),
+                      .memory = &of.memory};
   return library_.allreduce({&tensor, 1}, options);
 }
 
-double Bench::timed_call(const Contender& contender, std::size_t count) {
+void Bench::timed_call(Result& result, bool is_kept) {
   using Clock = std::chrono::steady_clock;
-  restore(count);
+  restore(result.count);
   MPI_Barrier(comm_);
   const auto begin = Clock::now();
-  call(contender, count);
-  return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+  const Report report = call(result);
+  const auto end = Clock::now();
+  if (!is_kept) return;
+  result.times.push_back(std::chrono::duration<double, std::micro>(end - begin).count());
+  if (result.contender.is_mpi) return;
+  result.codec.push_back(report.codec_seconds * 1e6);
+  result.wait.push_back(report.wait_seconds * 1e6);
 }
 
 /// Sums once, checks the sum, and notes what the library reports.
@@ -148,9 +162,10 @@ void Bench::check(Result& result) {
   // A call that writes nothing must not pass with the sum of the one before.
   out_.spoil(result.count);
   restore(result.count);
-  const Report report = call(result.contender, result.count);
+  const Report report = call(result);
   if (!result.contender.is_mpi) {
     result.taken = report.algorithm;
+    result.compressed = report.compressed;
     double mean = static_cast<double>(report.wire_bytes);
     double largest = mean;
     MPI_Allreduce(MPI_IN_PLACE, &mean, 1, MPI_DOUBLE, MPI_SUM, comm_);
@@ -184,25 +199,24 @@ void Bench::time_in_turn(std::vector<Result>& results) {
     for (const std::size_t turn : turns.next()) {
       Result& result = results[turn];
       progress_.show(result.size, result.contender.name(), round, options_.iterations);
-      const double time = timed_call(result.contender, result.count);
-      if (round >= 0) result.times.push_back(time);
+      timed_call(result, round >= 0);
     }
   }
 }
 
-void Bench::average_times(Result& result) const {
+/// Over the ranks, of each call.
+void Bench::average(std::vector<double>& times) const {
   if (options_.average == Options::Average::rank_0) {
-    MPI_Bcast(result.times.data(), static_cast<int>(result.times.size()), MPI_DOUBLE, 0, comm_);
+    MPI_Bcast(times.data(), static_cast<int>(times.size()), MPI_DOUBLE, 0, comm_);
     return;
   }
   const bool mean = options_.average == Options::Average::mean;
   const MPI_Op op = mean                                             ? MPI_SUM
                     : options_.average == Options::Average::smallest ? MPI_MIN
                                                                      : MPI_MAX;
-  MPI_Allreduce(MPI_IN_PLACE, result.times.data(), static_cast<int>(result.times.size()),
-                MPI_DOUBLE, op, comm_);
+  MPI_Allreduce(MPI_IN_PLACE, times.data(), static_cast<int>(times.size()), MPI_DOUBLE, op, comm_);
   if (!mean) return;
-  for (double& time : result.times) time /= ranks_;
+  for (double& time : times) time /= ranks_;
 }
 
 std::vector<Result> Bench::run(std::size_t size) {
@@ -220,7 +234,9 @@ std::vector<Result> Bench::run(std::size_t size) {
     }
   }
   time_in_turn(results);
-  for (Result& result : results) average_times(result);
+  for (Result& result : results) {
+    for (auto* times : {&result.times, &result.codec, &result.wait}) average(*times);
+  }
   set_gains(results);
   progress_.done(size);
   return results;

@@ -28,7 +28,11 @@ struct Result {
   bool in_place;
   Contender contender;
   std::optional<Algorithm> taken = {};  ///< of the library
+  std::optional<bool> compressed = {};  ///< of the library
+  ScaleMemory memory = {};              ///< of delayed scaling, from call to call
   std::vector<double> times = {};       ///< microseconds, of each iteration
+  std::vector<double> codec = {};       ///< of them in codecs; none of another library
+  std::vector<double> wait = {};        ///< of them without work until a message comes
   std::optional<WireBytes> wire = {};   ///< none where the library that sends does not say
   std::optional<Verdict> verdict = {};  ///< none where nothing was checked
   std::optional<double> gain = {};      ///< none where nothing has FP32 on the wire
@@ -36,6 +40,8 @@ struct Result {
   double median() const;
   double smallest() const;
   double p99() const;  ///< nearest rank
+  std::optional<double> median_codec() const;
+  std::optional<double> median_wait() const;
   /// GB/s, as nccl-tests has them.
   double algbw() const;
   double busbw() const;
@@ -56,14 +62,14 @@ class Bench {
 
  private:
   void fill_inputs();
-  Report call(const Contender& contender, std::size_t count);
+  Report call(Result& of);
   void call_mpi(const Contender& contender, std::size_t count);
   void restore(std::size_t count);
-  double timed_call(const Contender& contender, std::size_t count);
+  void timed_call(Result& result, bool is_kept);
   void check(Result& result);
   void time_in_turn(std::vector<Result>& results);
   bool time_is_over(double elapsed) const;
-  void average_times(Result& result) const;
+  void average(std::vector<double>& times) const;
 
   const Options& options_;
   const Inputs& inputs_;

@@ -5,10 +5,12 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <vector>
 
+#include "allreduce/integer_prediction.hpp"
 #include "allreduce/prediction.hpp"
 
 namespace cpdcomm::perf {
@@ -61,6 +63,7 @@ class Check {
               .accumulate = contender.options.accumulate,
               .algorithm = taken,
               .op = contender.options.op,
+              .result = contender.options.result,
               .type = contender.type,
               .ranks = ranks,
               .count = count} {
@@ -82,11 +85,11 @@ class Check {
 
  private:
   Against judge() const {
-    if (!contender_.is_mpi && can_predict(contender_.options, contender_.type)) {
-      return Against::bits;
-    }
+    AllreduceOptions options = contender_.options;
+    options.algorithm = case_.algorithm;
+    if (!contender_.is_mpi && can_predict(options, contender_.type)) return Against::bits;
     // What a format with fewer bits may be off by depends on the format; every bit of it is
-    // predicted, unless its casts are random.
+    // predicted, unless its casts are random or hosts sum first.
     return contender_.loses_nothing() ? Against::bound : Against::ranks;
   }
 
@@ -148,7 +151,17 @@ class Check {
     std::vector<float> largest(mine.all().begin(), mine.all().end());
     MPI_Allreduce(MPI_IN_PLACE, largest.data(), static_cast<int>(largest.size()), MPI_UINT32_T,
                   MPI_MAX, comm_);
-    prediction_ = std::make_unique<Prediction>(case_, largest);
+    if (is_summed_in_integers(case_.accumulate)) {
+      use(std::make_shared<IntegerPrediction>(case_, largest));
+    } else {
+      use(std::make_shared<Prediction>(case_, largest));
+    }
+  }
+
+  template <typename Predictor>
+  void use(std::shared_ptr<Predictor> predictor) {
+    predict_ = [predictor](std::size_t first, std::span<const float* const> parts,
+                           std::span<float> out) { predictor->predict(first, parts, out); };
   }
 
   /// What a rank puts in, as its buffer holds it.
@@ -212,7 +225,7 @@ class Check {
   void compare_bits(std::size_t first, std::span<const float* const> parts,
                     std::span<const double> got) {
     std::vector<float> predicted(got.size());
-    prediction_->predict(first, parts, predicted);
+    predict_(first, parts, predicted);
     for (std::size_t i = 0; i < got.size(); ++i) {
       const auto value = static_cast<float>(got[i]);
       if (std::bit_cast<std::uint32_t>(value) != std::bit_cast<std::uint32_t>(predicted[i])) {
@@ -242,7 +255,7 @@ class Check {
   const Buffer& sum_;
   std::size_t count_;
   Case case_;
-  std::unique_ptr<Prediction> prediction_;
+  std::function<void(std::size_t, std::span<const float* const>, std::span<float>)> predict_;
   std::vector<std::vector<float>> parts_;
   double squares_ = 0;
   double square_errors_ = 0;

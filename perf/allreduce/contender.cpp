@@ -16,7 +16,8 @@ std::string refusal(const Contender& contender, Communicator& ranks) {
     return "only float, half and bfloat16 are compressed";
   }
   try {
-    const Tensor nothing{.type = contender.type};
+    ScaleMemory memory;
+    const Tensor nothing{.type = contender.type, .memory = &memory};
     ranks.allreduce({&nothing, 1}, contender.options);
     return {};
   } catch (const Error& error) {
@@ -25,6 +26,48 @@ std::string refusal(const Contender& contender, Communicator& ranks) {
     if (!nothing_happened) throw;
     return error.what();
   }
+}
+
+/// Each of them with each value of a field.
+template <typename T>
+void cross(std::vector<AllreduceOptions>& all, const std::vector<T>& values,
+           T AllreduceOptions::*field) {
+  std::vector<AllreduceOptions> crossed;
+  for (AllreduceOptions one : all) {
+    for (const T& value : values) {
+      one.*field = value;
+      crossed.push_back(one);
+    }
+  }
+  all = std::move(crossed);
+}
+
+std::vector<AllreduceOptions> combinations(const Options& options) {
+  std::vector<Format> wires;
+  for (const std::string& wire : options.wires) {
+    if (wire != "none") wires.push_back(Format::parse(wire));
+  }
+  std::vector<AllreduceOptions> all{{.op = options.op, .seed = options.seed}};
+  cross(all, wires, &AllreduceOptions::wire);
+  cross(all, options.algorithms, &AllreduceOptions::algorithm);
+  cross(all, options.across, &AllreduceOptions::across);
+  cross(all, options.inners, &AllreduceOptions::inner);
+  cross(all, options.accumulates, &AllreduceOptions::accumulate);
+  cross(all, options.results, &AllreduceOptions::result);
+  cross(all, options.scalings, &AllreduceOptions::scaling);
+  cross(all, options.roundings, &AllreduceOptions::rounding);
+  return all;
+}
+
+/// What plays no part is as it usually is, so that contenders that do the same are the same.
+Contender without_idle(Contender contender) {
+  const AllreduceOptions usual;
+  if (!contender.knows_hosts()) {
+    contender.options.across = usual.across;
+    contender.options.inner = usual.inner;
+  }
+  if (contender.options.accumulate != Accumulate::exact) contender.options.result = usual.result;
+  return contender;
 }
 
 class Collection {
@@ -63,6 +106,8 @@ std::string Contender::wire() const {
 }
 
 Scaling Contender::scaling() const {
+  if (options.accumulate == Accumulate::exact) return {Scaling::Kind::aps};
+  if (options.accumulate == Accumulate::majority) return {Scaling::Kind::none};
   if (options.scaling.kind != Scaling::Kind::automatic && !options.wire.is_fp32()) {
     return options.scaling;
   }
@@ -70,12 +115,20 @@ Scaling Contender::scaling() const {
   return {scaled ? Scaling::Kind::aps : Scaling::Kind::none};
 }
 
+bool Contender::knows_hosts() const { return options.algorithm == Algorithm::hierarchical; }
+
 bool Contender::loses_nothing() const { return is_mpi || options.wire.is_fp32(); }
 
 std::string Contender::name() const {
   if (is_mpi) return "mpi " + wire();
-  return fmt::format("{} {} {} {} {}", wire(), algorithm(), to_string(options.accumulate),
-                     to_string(scaling()), to_string(options.rounding));
+  std::string name =
+      fmt::format("{} {} {} {} {}", wire(), algorithm(), to_string(options.accumulate),
+                  to_string(scaling()), to_string(options.rounding));
+  const AllreduceOptions usual;
+  if (options.across != usual.across) name += " across " + to_string(options.across);
+  if (options.inner != usual.inner) name += " inner " + to_string(options.inner);
+  if (options.result != usual.result) name += " result " + to_string(options.result);
+  return name;
 }
 
 Contenders contenders_of(const Options& options, Communicator& ranks) {
@@ -83,28 +136,11 @@ Contenders contenders_of(const Options& options, Communicator& ranks) {
   for (const std::string& baseline : options.baselines) {
     Contender contender{.is_mpi = baseline == "mpi", .type = options.type};
     contender.options.op = options.op;
-    contender.options.algorithm = Algorithm::ring;
+    contender.options.algorithm = baseline == "direct" ? Algorithm::direct : Algorithm::ring;
     if (baseline != "none") collection.add(contender);
   }
-  for (const std::string& wire : options.wires) {
-    if (wire == "none") continue;
-    for (const Algorithm algorithm : options.algorithms) {
-      for (const Accumulate accumulate : options.accumulates) {
-        for (const Scaling scaling : options.scalings) {
-          for (const Rounding rounding : options.roundings) {
-            Contender contender{.type = options.type};
-            contender.options = {.op = options.op,
-                                 .wire = Format::parse(wire),
-                                 .scaling = scaling,
-                                 .accumulate = accumulate,
-                                 .algorithm = algorithm,
-                                 .rounding = rounding,
-                                 .seed = options.seed};
-            collection.add(contender);
-          }
-        }
-      }
-    }
+  for (const AllreduceOptions& asked : combinations(options)) {
+    collection.add(without_idle({.options = asked, .type = options.type}));
   }
   return collection.take();
 }

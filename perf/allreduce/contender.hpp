@@ -20,6 +20,8 @@ struct Contender {
   std::string wire() const;
   /// The scaling in force.
   Scaling scaling() const;
+  /// Whether hosts play a part, as they do in `hierarchical`.
+  bool knows_hosts() const;
   /// Whether the values travel in all their bits.
   bool loses_nothing() const;
   /// For people.

@@ -27,10 +27,15 @@ std::string row(const Result& r) {
                       r.smallest(), r.p99(), r.algbw(), r.busbw());
   line += r.wire ? fmt::format("{},{},{},", r.wire->mean, r.wire->largest, *r.wirebw()) : ",,,";
   line += or_empty(r.gain) + ",";
-  if (!r.verdict) return line + ",,,";
-  return line + fmt::format("{},{},{},{}", or_empty(r.verdict->rel_rms),
-                            or_empty(r.verdict->max_error), to_string(r.verdict->against),
-                            r.verdict->wrong);
+  line += r.verdict ? fmt::format("{},{},{},{},", or_empty(r.verdict->rel_rms),
+                                  or_empty(r.verdict->max_error), to_string(r.verdict->against),
+                                  r.verdict->wrong)
+                    : ",,,,";
+  const bool hosts = ours && r.contender.knows_hosts();
+  line += hosts ? fmt::format("{},{},", to_string(o.across), to_string(o.inner)) : ",,";
+  line += ours && o.accumulate == Accumulate::exact ? to_string(o.result) : "";
+  return line + fmt::format(",{},{},{}", or_empty(r.compressed), or_empty(r.median_codec()),
+                            or_empty(r.median_wait()));
 }
 
 class Csv final : public Writer {
@@ -40,7 +45,8 @@ class Csv final : public Writer {
     fmt::print(
         "size,count,type,redop,wire,algorithm,algorithm_taken,accumulate,scaling,rounding,"
         "in_place,ranks,iterations,time_us,time_us_min,time_us_p99,algbw,busbw,wire_bytes,"
-        "wire_bytes_max,wirebw,gain,rel_rms,max_error,checked_against,wrong\n");
+        "wire_bytes_max,wirebw,gain,rel_rms,max_error,checked_against,wrong,"
+        "across,inner,result,compressed,codec_us,wait_us\n");
     flush();
   }
   void size_done(const std::vector<Result>& results) override {

@@ -20,7 +20,8 @@ std::string head_of(const Run& run) {
       o.min_bytes, o.max_bytes, step, o.warmups, o.iterations, o.checks,
       static_cast<int>(o.average));
   head += fmt::format("# input: {}  {}\n", run.input, o.in_place ? "in place" : "out of place");
-  head += fmt::format("# {}  codecs: {}  transport: mpi\n", cpu_model(), codec::targets().front());
+  head += fmt::format("# {}  codecs: {}  transport: {}\n", cpu_model(), codec::targets().front(),
+                      to_string(o.transport));
   head += "#\n# Using ranks\n";
   for (std::size_t rank = 0; rank < run.places.size(); ++rank) {
     const Place& place = run.places[rank];

@@ -52,6 +52,14 @@ Json json_of(const Result& r) {
   json["max_error"] = verdict ? or_null(verdict->max_error) : Json(nullptr);
   json["checked_against"] = verdict ? Json(to_string(verdict->against)) : Json(nullptr);
   json["wrong"] = verdict ? Json(verdict->wrong) : Json(nullptr);
+  const bool hosts = ours && r.contender.knows_hosts();
+  json["across"] = hosts ? Json(to_string(o.across)) : Json(nullptr);
+  json["inner"] = hosts ? Json(to_string(o.inner)) : Json(nullptr);
+  const bool exact = ours && o.accumulate == Accumulate::exact;
+  json["result"] = exact ? Json(to_string(o.result)) : Json(nullptr);
+  json["compressed"] = or_null(r.compressed);
+  json["codec_us"] = or_null(r.median_codec());
+  json["wait_us"] = or_null(r.median_wait());
   return json;
 }
 
@@ -77,7 +85,7 @@ std::string text_of(const Run& run, const std::vector<Result>& results) {
               {"ranks", run.places.size()},
               {"hosts", hosts}}},
             {"mpi", run.mpi},
-            {"transport", "mpi"},
+            {"transport", to_string(run.options.transport)},
             {"input", run.input},
             {"options", options},
             {"left_out", left_out},

@@ -23,6 +23,9 @@ const std::map<std::string, Options::Output> kOutputs{{"table", Options::Output:
                                                       {"csv", Options::Output::csv},
                                                       {"json", Options::Output::json},
                                                       {"osu", Options::Output::osu}};
+const std::map<std::string, Options::Transport> kTransports{{"mpi", Options::Transport::mpi},
+                                                            {"ucx", Options::Transport::ucx}};
+const std::map<std::string, bool> kSwitch{{"on", true}, {"off", false}};
 
 constexpr std::size_t kMostSizes = 10000;
 
@@ -113,22 +116,45 @@ void add_sums(CLI::App& app, Options& o) {
       }))
       ->option_text("NAME,...  (default: fp32,e5m2,e4m3,e3m0)");
   add_names(app, "--algorithm", o.algorithms, parse_algorithm, "who sends what to whom",
-            "NAME,...  (automatic, direct, ring, tree, halving_doubling)");
-  add_names(app, "--accumulate", o.accumulates, parse_accumulate, "how partial sums are kept",
-            "NAME,...  (wide, rounded, kahan; default: wide)");
+            "NAME,...  (automatic, direct, ring, tree,\nhalving_doubling, hierarchical; default: "
+            "automatic)");
+  add_names(app, "--across", o.across, parse_algorithm,
+            "of hierarchical: the algorithm between hosts",
+            "NAME,...  (as --algorithm, without hierarchical)");
+  add_names(app, "--inner", o.inners, parse_inner,
+            "of hierarchical: the format inside a host; wire: that of --wire",
+            "NAME,...  (wire or a format; default: fp32)");
+  add_names(app, "--accumulate", o.accumulates, parse_accumulate,
+            "how partial sums are kept; exact goes with bfpK and intK,\nmajority with sign",
+            "NAME,...  (wide, rounded, kahan, exact, majority;\ndefault: wide)");
+  add_names(app, "--result", o.results, parse_result,
+            "of exact: sums travel back in full width, or cast to the wire",
+            "NAME,...  (full, wire; default: full)");
   add_names(app, "--scaling", o.scalings, parse_scaling,
             "shared exponents; automatic is aps for float formats",
-            "NAME,...  (automatic, none, aps, aps:N; default: automatic)");
+            "NAME,...  (automatic, none, aps, aps:N, delayed;\ndefault: automatic)");
   add_names(app, "--rounding", o.roundings, parse_rounding, "of casts",
             "NAME,...  (nearest_even, stochastic; default: nearest_even)");
   app.add_flag("--in-place", o.in_place, "sum in one buffer, not from one into another");
   app.add_option("--baseline", o.baselines,
                  "beside them: MPI_Allreduce (mpi), the library's own\n"
-                 "ring with FP32 on the wire (ring)")
+                 "ring or direct with FP32 on the wire (ring, direct)")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::IsMember({"mpi", "ring", "none"}))
-      ->option_text("mpi,ring,none  (default: mpi)");
+      ->check(CLI::IsMember({"mpi", "ring", "direct", "none"}))
+      ->option_text("mpi,ring,direct,none  (default: mpi)");
+}
+
+void add_library(CLI::App& app, Options& o) {
+  add_choice(app, "--transport", o.transport, kTransports, "what carries the library's messages",
+             "mpi|ucx  (default: mpi)");
+  app.add_option("--codec-threads", o.communicator.codec_threads,
+                 "threads of each rank that encode and decode; 0: one, or\n"
+                 "more where cores are free")
+      ->check(CLI::Range(0, 1024))
+      ->option_text("N  (default: 0)");
+  add_choice(app, "--shared-memory", o.communicator.shared_memory, kSwitch,
+             "between ranks of one host; off: the network there, too", "on|off  (default: on)");
 }
 
 void add_rest(CLI::App& app, Options& o) {
@@ -147,6 +173,7 @@ void add_rest(CLI::App& app, Options& o) {
          },
          "bytes that are encoded and sent at once")
       ->option_text("SIZE  (default: the library's)");
+  add_library(app, o);
   app.add_option_function<double>(
          "--timeout",
          [&o](double seconds) {
@@ -159,6 +186,8 @@ void add_rest(CLI::App& app, Options& o) {
       ->option_text("S  (default: 1800)");
   add_choice(app, "--format", o.output, kOutputs, "what is printed",
              "table|csv|json|osu  (default: table)");
+  app.add_flag("--breakdown", o.breakdown,
+               "the table also tells the time in codecs and in waiting");
   app.add_option("-J,--output_file", o.json_file,
                  "write JSON to this file, too; one that is there stays:\n"
                  "FILE.1, FILE.2, ... are taken then")
@@ -205,6 +234,12 @@ std::string key_of(const std::map<std::string, T>& names, T value) {
 
 std::string type_name(DataType type) { return key_of(kTypes, type); }
 
+std::string to_string(const std::optional<Format>& inner) {
+  return inner ? inner->to_string() : "wire";
+}
+
+std::string to_string(Options::Transport transport) { return key_of(kTransports, transport); }
+
 std::vector<std::size_t> Options::sizes() const {
   const std::size_t value = size_of(type);
   const auto next = [&](std::size_t size) {
@@ -234,14 +269,20 @@ std::vector<std::pair<std::string, std::string>> Options::named() const {
           {"datatype", type_name(type)},
           {"wire", fmt::format("{}", fmt::join(wires, ","))},
           {"algorithm", joined(algorithms)},
+          {"across", joined(across)},
+          {"inner", joined(inners)},
           {"accumulate", joined(accumulates)},
+          {"result", joined(results)},
           {"scaling", joined(scalings)},
           {"rounding", joined(roundings)},
           {"in-place", in_place ? "true" : "false"},
           {"baseline", fmt::format("{}", fmt::join(baselines, ","))},
           {"input", input},
           {"seed", std::to_string(seed)},
-          {"segment", std::to_string(communicator.segment_bytes)}};
+          {"segment", std::to_string(communicator.segment_bytes)},
+          {"transport", to_string(transport)},
+          {"codec-threads", std::to_string(communicator.codec_threads)},
+          {"shared-memory", key_of(kSwitch, communicator.shared_memory)}};
 }
 
 Parsed parse(int argc, const char* const* argv) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,19 +27,25 @@ struct Options {
   DataType type = DataType::fp32;
   std::vector<std::string> wires{"fp32", "e5m2", "e4m3", "e3m0"};  ///< or "none"
   std::vector<Algorithm> algorithms{Algorithm::automatic};
+  std::vector<Algorithm> across{Algorithm::automatic};
+  std::vector<std::optional<Format>> inners{Format()};  ///< empty: the wire format
   std::vector<Accumulate> accumulates{Accumulate::wide};
+  std::vector<cpdcomm::Result> results{cpdcomm::Result::full};
   std::vector<Scaling> scalings{Scaling{}};
   std::vector<Rounding> roundings{Rounding::nearest_even};
-  std::vector<std::string> baselines{"mpi"};  ///< mpi, ring; or none
+  std::vector<std::string> baselines{"mpi"};  ///< mpi, ring, direct; or none
   bool in_place = false;
   std::string input = "random";
   std::uint32_t seed = 0;
+  enum class Transport { mpi, ucx };
+  Transport transport = Transport::mpi;
   CommunicatorOptions communicator = {};
 
   enum class Average { rank_0, mean, smallest, largest };
   Average average = Average::mean;
   enum class Output { table, csv, json, osu };
   Output output = Output::table;
+  bool breakdown = false;  ///< of the table: time in codecs and in waiting
   std::string json_file;
 
   /// All of them by their long names, as they are in force.
@@ -49,6 +56,9 @@ struct Options {
 
 /// A type's name in nccl-tests: "float", "half", ...
 std::string type_name(DataType type);
+/// What travels inside a host: the inverse of parse_inner().
+std::string to_string(const std::optional<Format>& inner);
+std::string to_string(Options::Transport transport);
 
 /// What the command line says.
 struct Parsed {

@@ -35,7 +35,8 @@ namespace {
   throw Error(ErrorCode::invalid_argument, message);
 }
 
-/// As collective::is_scaled: a block has a scale of its own, fp32 needs none.
+/// As collective::is_scaled: a block has a scale of its own, fp32 needs none. `delayed` is as `aps`
+/// while the values stay what they are.
 bool is_scaled(const Case& of) {
   return of.scaling.kind != Scaling::Kind::none && of.wire.is_float() && !of.wire.is_fp32();
 }
@@ -46,7 +47,8 @@ std::size_t group_of(const Case& of) {
 }
 
 std::size_t groups_of(const Case& of) {
-  return is_scaled(of) && of.count != 0 ? (of.count - 1) / group_of(of) + 1 : 0;
+  const bool needed = is_scaled(of) || of.accumulate == Accumulate::majority;
+  return needed && of.count != 0 ? (of.count - 1) / group_of(of) + 1 : 0;
 }
 
 std::vector<schedule::Schedule> schedules_of(const Case& of) {
@@ -72,6 +74,8 @@ std::vector<std::size_t> chunk_ends(const Case& of, const schedule::Schedule& sc
   tensor.sources.resize(1);
   tensor.count = of.count;
   tensor.codec = codec::plain_codec_for(of.wire);
+  const bool delayed = is_scaled(of) && of.scaling.kind == Scaling::Kind::delayed;
+  if (delayed) tensor.delayed_world = static_cast<std::uint64_t>(of.ranks);  // its words take bytes
   const auto reduction =
       reduction::make_float_reduction(of.accumulate, {tensor}, schedule.parts_travel, 1.0f);
   // Segments do not move the ends of chunks: one segment is enough.
@@ -94,7 +98,13 @@ bool can_predict(const AllreduceOptions& options, DataType type) {
   const bool sums = options.op == ReduceOp::sum || options.op == ReduceOp::average;
   const bool small = type == DataType::fp32 || type == DataType::fp16 || type == DataType::bf16;
   const bool certain = options.rounding == Rounding::nearest_even || options.wire.is_fp32();
-  return sums && small && certain && options.emulate_nodes == 1;
+  const bool known_order =
+      options.algorithm != Algorithm::hierarchical || is_summed_in_integers(options.accumulate);
+  return sums && small && certain && known_order && options.emulate_nodes == 1;
+}
+
+bool is_summed_in_integers(Accumulate accumulate) {
+  return accumulate == Accumulate::exact || accumulate == Accumulate::majority;
 }
 
 LargestByGroup::LargestByGroup(const Case& of)

@@ -18,16 +18,22 @@ struct Case {
   Accumulate accumulate = Accumulate::wide;
   Algorithm algorithm = Algorithm::direct;
   ReduceOp op = ReduceOp::sum;
+  cpdcomm::Result result = cpdcomm::Result::full;  ///< of `exact`
   DataType type = DataType::fp32;
   int ranks = 1;
   std::size_t count = 0;
 };
 
-/// Whether a Prediction covers a call: sums and averages of fp32, fp16 and bf16, without random
-/// casts (fp32 on the wire has none), nothing emulated.
+/// Whether a Prediction or an IntegerPrediction covers a call: sums and averages of fp32, fp16 and
+/// bf16, without random casts (fp32 on the wire has none), nothing emulated; `hierarchical` only
+/// where sums are integers, which no order changes.
 bool can_predict(const AllreduceOptions& options, DataType type);
 
-/// The largest magnitudes that APS needs, one for each group of values that share an exponent.
+/// Whether sums are integers: IntegerPrediction is for them.
+bool is_summed_in_integers(Accumulate accumulate);
+
+/// The largest magnitudes that APS needs, one for each group of values that share an exponent;
+/// `majority` needs that of the tensor, and `exact` none.
 class LargestByGroup {
  public:
   explicit LargestByGroup(const Case& of);

@@ -13,12 +13,12 @@
 #include <optional>
 
 #include "allreduce/data.hpp"
+#include "allreduce/library.hpp"
 #include "allreduce/progress.hpp"
 #include "allreduce/writers.hpp"
 #include "common/exit_codes.hpp"
 #include "common/text.hpp"
 #include "cpdcomm/error.hpp"
-#include "cpdcomm/mpi.hpp"
 
 namespace cpdcomm::perf {
 namespace {
@@ -119,7 +119,7 @@ class Measurement {
  public:
   /// @throws Error on every rank alike, for what the user asked for and cannot be
   Measurement(const Options& options, std::vector<std::string> command)
-      : library_(make_mpi_communicator(MPI_COMM_WORLD, options.communicator)),
+      : library_(make_library(options)),
         inputs_(load_inputs(options, library_.size())),
         contenders_(contenders_of(options, library_)),
         run_{options,

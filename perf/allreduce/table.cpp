@@ -26,16 +26,42 @@ std::string or_dash(const std::optional<T>& value, fmt::format_string<T> format)
   return value ? fmt::format(format, T(*value)) : "-";
 }
 
-std::string row(const Result& r) {
+/// What was asked for, and what was sent where `automatic` has declined to compress.
+std::string wire_of(const Result& r) {
+  const bool declined = !r.compressed.value_or(true) && !r.contender.options.wire.is_fp32();
+  return r.contender.wire() + (declined ? ">fp32" : "");
+}
+
+/// The one taken; of hosts also what is between and inside them.
+std::string algorithm_of(const Result& r) {
+  if (!r.taken) return r.contender.algorithm();
+  if (*r.taken != Algorithm::hierarchical) return to_string(*r.taken);
+  const AllreduceOptions& o = r.contender.options;
+  return fmt::format("{}:{}:{}", to_string(*r.taken), to_string(o.across), to_string(o.inner));
+}
+
+std::string accumulate_of(const Result& r) {
+  if (r.contender.is_mpi) return "-";
+  const AllreduceOptions& o = r.contender.options;
+  return to_string(o.accumulate) + (o.result == cpdcomm::Result::wire ? ":wire" : "");
+}
+
+std::string breakdown(const Result& r) {
+  const auto cell = [](const std::optional<double>& time) {
+    return fmt::format("  {:>7}", time ? in_columns(*time, 7) : "-");
+  };
+  return cell(r.median_codec()) + cell(r.median_wait());
+}
+
+std::string row(const Result& r, bool with_breakdown) {
   const AllreduceOptions& o = r.contender.options;
   const bool ours = !r.contender.is_mpi;
   std::string line = fmt::format("{:>12}  {:>12}  {:>8}  {:>6}  {:>6}", r.size, r.count,
                                  type_name(r.contender.type), to_string(o.op), -1);
   line += r.in_place ? no_speed() + speed(r) : speed(r) + no_speed();
-  line += fmt::format(
-      "  {:>10}  {:>9}  {:>10}  {:>8}  {:>12}", r.contender.wire(),
-      r.taken ? to_string(*r.taken) : r.contender.algorithm(), ours ? to_string(o.accumulate) : "-",
-      ours ? to_string(r.contender.scaling()) : "-", ours ? to_string(o.rounding) : "-");
+  line += fmt::format("  {:>10}  {:>9}  {:>10}  {:>8}  {:>12}", wire_of(r), algorithm_of(r),
+                      accumulate_of(r), ours ? to_string(r.contender.scaling()) : "-",
+                      ours ? to_string(o.rounding) : "-");
   line += fmt::format("  {:>7}  {:>7}", in_columns(r.smallest(), 7), in_columns(r.p99(), 7));
   const std::optional<double> bytes = r.wire ? std::optional(r.wire->mean) : std::nullopt;
   line += fmt::format("  {:>11}  {:>6}  {:>6}", or_dash(bytes, "{:.0f}"),
@@ -45,12 +71,13 @@ std::string row(const Result& r) {
       fmt::format("  {:>8}  {:>9}  {:>7}", checked ? or_dash(r.verdict->rel_rms, "{:.1e}") : "-",
                   checked ? or_dash(r.verdict->max_error, "{:.1e}") : "-",
                   checked ? to_string(r.verdict->against) : "-");
-  return line;
+  return with_breakdown ? line + breakdown(r) : line;
 }
 
 class Table final : public Writer {
  public:
   void begin(const Run& run) override {
+    breakdown_ = run.options.breakdown;
     fmt::print("{}", head_of(run));
     fmt::print(
         "# {:>10}  {:>12}  {:>8}  {:>6}  {:>6}           out-of-place                       "
@@ -64,20 +91,21 @@ class Table final : public Writer {
                "root", speed, speed);
     fmt::print(
         "  {:>10}  {:>9}  {:>10}  {:>8}  {:>12}  {:>7}  {:>7}  {:>11}  {:>6}  {:>6}  {:>8}  "
-        "{:>9}  {:>7}\n",
+        "{:>9}  {:>7}{}\n",
         "wire", "algorithm", "accumulate", "scaling", "rounding", "min", "p99", "wireB", "wirebw",
-        "gain", "rel_rms", "max_error", "checked");
+        "gain", "rel_rms", "max_error", "checked", breakdown_ ? "    codec     wait" : "");
     fmt::print("# {:>10}  {:>12}  {:>8}  {:>6}  {:>6}{}{}", "(B)", "(elements)", "", "", "", units,
                units);
     fmt::print(
         "  {:>10}  {:>9}  {:>10}  {:>8}  {:>12}  {:>7}  {:>7}  {:>11}  {:>6}  {:>6}  {:>8}  "
-        "{:>9}  {:>7}\n",
-        "", "", "", "", "", "(us)", "(us)", "(B)", "(GB/s)", "", "", "", "");
+        "{:>9}  {:>7}{}\n",
+        "", "", "", "", "", "(us)", "(us)", "(B)", "(GB/s)", "", "", "", "",
+        breakdown_ ? "     (us)     (us)" : "");
     flush();
   }
 
   void size_done(const std::vector<Result>& results) override {
-    for (const Result& result : results) fmt::print("{}\n", row(result));
+    for (const Result& result : results) fmt::print("{}\n", row(result, breakdown_));
     flush();
   }
 
@@ -91,6 +119,9 @@ class Table final : public Writer {
     fmt::print("# Collective test concluded: {}\n#\n", run.command.front());
     flush();
   }
+
+ private:
+  bool breakdown_ = false;
 };
 
 }  // namespace

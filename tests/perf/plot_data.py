@@ -1,6 +1,7 @@
 """Synthetic results for tests of the pictures: plausible times from a simple model, no measurement.
 
-python tests/perf/plot_data.py FOLDER    writes sweep.json, accuracy.json and run.json there
+python tests/perf/plot_data.py FOLDER    writes sweep.json, accuracy.json, run.json, targets.json
+                                         and never-slower.json there
 """
 
 from __future__ import annotations
@@ -194,8 +195,87 @@ def accuracy() -> Json:
     return run(MANY, [4 << 20])
 
 
+def never_slower(ranks: tuple[int, ...] = (2, 3, 4, 8), seed: int = 3) -> Json:
+    """A map in which MPI is taken below 64 KiB and, on one host with 2 ranks, 4 MiB is too slow."""
+    noise = random.Random(seed)
+    rows: list[Json] = []
+    for network in ("host", "1gbit", "10gbit"):
+        for count in ranks:
+            for size in [1024 * 4**i for i in range(10)]:
+                rows += _beside_mpi(network, count, size, noise)
+    return _planned("never-slower", rows)
+
+
+def _beside_mpi(network: str, ranks: int, size: int, noise: random.Random) -> list[Json]:
+    small = size < 65536
+    base = {
+        "network": network, "rate_mbit": NETWORKS[network], "ranks": ranks, "size": size,
+        "count": size // 4, "wire_bytes": None, "bound_us": None, "gain": None, "gain_low": None,
+        "gain_high": None, "rel_rms": None, "max_error": None, "wrong": 0, "accumulate": None,
+        "scaling": None, "rounding": None,
+    }  # fmt: skip
+    mpi = base | {"library": "openmpi", "wire": "fp32", "algorithm": "mpi"}
+    mpi |= {"algorithm_taken": None, "compressed": None} | _times(10 + size / 200, noise)
+    found = [mpi]
+    for wire, ratio in (("fp32", 0.85), ("e4m3", 0.35)):
+        ratio = 1.0 if small else ratio * noise.uniform(0.9, 1.15)
+        if (network, ranks, size, wire) == ("host", 2, 4 << 20, "fp32"):
+            ratio = 1.3
+        own = base | {"library": "cpdcomm", "wire": wire, "algorithm": "automatic"}
+        own |= {"algorithm_taken": "native" if small else "ring", "accumulate": "wide"}
+        own |= {"compressed": wire != "fp32" and not small}
+        found.append(own | _times(mpi["time_us"] * ratio, noise))
+    return found
+
+
+def _times(middle: float, noise: random.Random) -> Json:
+    medians = [middle * noise.uniform(0.995, 1.005) for _ in range(5)]
+    return {
+        "time_us": middle, "time_us_low": min(medians), "time_us_high": max(medians),
+        "launch_medians_us": medians,
+    }  # fmt: skip
+
+
+def targets(seed: int = 5) -> Json:
+    """Rows for some targets: e4m3 meets them, e3m0 is not far enough, int2 is near."""
+    noise = random.Random(seed)
+    gains = {("e4m3", "aps:4096"): 3.95, ("e3m0", "aps:4096"): 6.9, ("int2", "none"): 13.0}
+    rows = []
+    for network, ranks in (("1gbit", 4), ("1gbit", 8), ("10gbit", 4), ("host", 4)):
+        fp32 = _target_row(network, ranks, "fp32", "none", 1.0, noise)
+        rows.append(fp32)
+        for (wire, scaling), gain in gains.items():
+            rows.append(_target_row(network, ranks, wire, scaling, gain, noise))
+    return _planned("targets", rows)
+
+
+def _target_row(
+    network: str, ranks: int, wire: str, scaling: str, gain: float, noise: random.Random
+) -> Json:
+    size, rate = 64 << 20, NETWORKS[network]
+    sent = 2 * (ranks - 1) / ranks * size / 4 * bits_of(wire) / 8
+    bound = None if rate is None else sent * 8 / rate
+    return {
+        "network": network, "rate_mbit": rate, "ranks": ranks, "size": size, "count": size // 4,
+        "library": "cpdcomm", "wire": wire, "algorithm": "ring", "accumulate": "wide",
+        "scaling": scaling, "rounding": "nearest_even", "wire_bytes": sent, "bound_us": bound,
+        "gain": gain, "gain_low": 0.985 * gain, "gain_high": 1.015 * gain, "rel_rms": None,
+        "max_error": None, "wrong": 0, **_times((bound or 30_000) * 1.05, noise),
+    }  # fmt: skip
+
+
+def _planned(plan: str, rows: list[Json]) -> Json:
+    return {
+        "schema": "cpdperf-sweep/1", "date": "2026-11-21T10:00:00Z",
+        "command": ["perf/sweep", plan], "machine": {"cpu_model": "a model, not a machine"},
+        "versions": {}, "settings": {"plan": plan}, "rows": rows, "left_out": [],
+    }  # fmt: skip
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, document in (("sweep", sweep()), ("accuracy", accuracy()), ("run", run())):
+    documents = {"sweep": sweep(), "accuracy": accuracy(), "run": run()}
+    documents |= {"targets": targets(), "never-slower": never_slower()}
+    for name, document in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document))

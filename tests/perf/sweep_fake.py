@@ -15,7 +15,7 @@ import time
 import zlib
 from pathlib import Path
 
-BITS = {"fp32": 32, "bf16": 16, "e4m3": 8, "e3m0": 4}
+BITS = {"fp32": 32, "bf16": 16, "e4m3": 8, "bfp8": 8, "int8": 8, "e3m0": 4, "int2": 2}
 
 
 def parse():
@@ -30,25 +30,41 @@ def parse():
     add("-J")
     add("--wire", default="fp32,bf16")
     add("--algorithm", default="gloo")
-    for name in ("accumulate", "scaling", "rounding", "baseline", "input", "seed", "time-limit"):
+    for name in ("accumulate", "scaling", "rounding", "baseline", "input", "seed", "result"):
         add(f"--{name}")
-    return parser.parse_args()
+    add("--time-limit")
+    options = parser.parse_args()
+    if Path(sys.argv[0]).name == "cpd-mpich-perf":
+        options.wire, options.baseline = "none", "mpi"
+    return options
 
 
 def contenders(options):
+    """Wire, algorithm, way to add, scaling; as the program leaves out what cannot be."""
     if options.baseline == "mpi":
-        yield "fp32", "mpi"
-    if options.wire != "none":
-        for wire in options.wire.split(","):
-            for algorithm in options.algorithm.split(","):
-                yield wire, algorithm
+        yield "fp32", "mpi", None, None
+    if options.wire == "none":
+        return
+    for wire in options.wire.split(","):
+        for algorithm in options.algorithm.split(","):
+            if algorithm == "gloo":
+                yield wire, algorithm, None, None
+            elif wire == "fp32":
+                yield wire, algorithm, "wide", "none"
+            elif wire.startswith(("bfp", "int")):
+                for accumulate in options.accumulate.split(","):
+                    scaling = "aps" if accumulate == "exact" else "none"
+                    yield wire, algorithm, accumulate, scaling
+            else:
+                for scaling in options.scaling.split(","):
+                    yield wire, algorithm, "wide", scaling.replace("automatic", "aps")
 
 
-def row(options, size, wire, algorithm, wrong):
+def row(options, size, wire, algorithm, accumulate, scaling, wrong):
     ranks = int(os.environ["OMPI_COMM_WORLD_SIZE"])
     is_ours = algorithm not in ("mpi", "gloo")
     sent = size * BITS[wire] / 32 * 2 * (ranks - 1) / ranks
-    name = f"{os.path.basename(options.J)} {size} {wire} {algorithm}"
+    name = f"{os.path.basename(options.J)} {size} {wire} {algorithm} {accumulate} {scaling}"
     noise = random.Random(zlib.crc32(name.encode()))
     times = [(100 + sent / 100) * noise.uniform(1.0, 1.2) for _ in range(options.n)]
     median = statistics.median(times)
@@ -59,9 +75,9 @@ def row(options, size, wire, algorithm, wrong):
         "redop": "sum",
         "wire": wire,
         "algorithm": algorithm,
-        "algorithm_taken": algorithm if is_ours else None,
-        "accumulate": "wide" if is_ours else None,
-        "scaling": "none" if is_ours else None,
+        "algorithm_taken": algorithm.replace("automatic", "ring") if is_ours else None,
+        "accumulate": accumulate,
+        "scaling": scaling,
         "rounding": "nearest_even" if is_ours else None,
         "in_place": False,
         "ranks": ranks,
@@ -80,6 +96,10 @@ def row(options, size, wire, algorithm, wrong):
         "max_error": 0.5 if options.c else None,
         "checked_against": "bits" if options.c else None,
         "wrong": wrong if options.c else None,
+        "result": "full" if accumulate == "exact" else None,
+        "compressed": wire != "fp32" if is_ours else None,
+        "codec_us": 1.0 if is_ours else None,
+        "wait_us": 2.0 if is_ours else None,
     }
 
 

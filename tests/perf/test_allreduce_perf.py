@@ -46,7 +46,7 @@ def measured(ranks, path, *arguments):
 def record(tmp_path_factory):
     path = tmp_path_factory.mktemp("perf") / "run.json"
     wires = ",".join(FORMATS)
-    arguments = ["--wire", wires, "--algorithm", "direct,ring", "--baseline", "mpi,ring"]
+    arguments = ["--wire", wires, "--algorithm", "direct,ring", "--baseline", "mpi,ring,direct"]
     return measured(3, path, "-b", "1K", "-e", "64K", "-f", "8", *arguments)
 
 
@@ -124,7 +124,7 @@ def test_csv_says_what_the_json_says(tmp_path):
     assert finished.code == 0, finished.output
     lines = [line for line in finished.output.splitlines() if not line.startswith("#")]
     rows = list(csv.DictReader(lines))
-    names = set(SCHEMA["properties"]["results"]["items"]["required"]) - {"times_us"}
+    names = set(SCHEMA["properties"]["results"]["items"]["properties"]) - {"times_us"}
     assert all(set(row) == names and None not in row.values() for row in rows)
     assert [row["wire"] for row in rows] == ["fp32", "fp32", "e5m2", "e4m3", "e3m0"] * 2
     assert all(float(row["time_us"]) > 0 and row["wrong"] == "0" for row in rows)
@@ -205,6 +205,127 @@ def test_fp32_has_no_random_casts(kind, tmp_path):
     assert result["checked_against"] == "bits" and result["wrong"] == 0
 
 
+ALGORITHMS = "direct,ring,tree,halving_doubling,hierarchical"
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_every_bit_of_integer_sums_is_predicted(ranks, tmp_path):
+    options = ["--wire", "bfp8,int4:64,sign", "--accumulate", "exact,majority"]
+    options += ["--result", "full,wire", "--algorithm", ALGORITHMS, "-c", "2"]
+    record = measured(ranks, tmp_path / "o.json", "-b", "20K", "-e", "20K", *options)
+    results = [r for r in record["results"] if r["algorithm"] != "mpi"]
+    exact = [r for r in results if r["accumulate"] == "exact"]
+    assert all(r["checked_against"] == "bits" and r["wrong"] == 0 for r in results)
+    assert {r["result"] for r in exact} == {"full", "wire"}
+    assert {r["scaling"] for r in exact} == {"aps"}
+    # One sum, whatever the algorithm: then one error, too.
+    for wire in ("bfp8", "int4:64"):
+        for result in ("full", "wire"):
+            same = [r for r in exact if r["wire"] == wire and r["result"] == result]
+            assert {r["algorithm"] for r in same} == set(ALGORITHMS.split(","))
+            assert len({r["max_error"] for r in same}) == 1
+    votes = [r for r in results if r["accumulate"] == "majority"]
+    assert len(votes) == 5 and {r["result"] for r in votes} == {None}
+
+
+@pytest.mark.parametrize("operator", ["sum", "avg"])
+@pytest.mark.parametrize("kind", ["float", "half", "bfloat16"])
+def test_integer_sums_of_types_and_averages(kind, operator, tmp_path):
+    options = ["-d", kind, "-o", operator, "--wire", "int8", "--accumulate", "exact"]
+    options += ["--baseline", "none", "--result", "full,wire", "-b", "8K", "-e", "8K"]
+    results = measured(3, tmp_path / "o.json", *options)["results"]
+    assert [(r["checked_against"], r["wrong"]) for r in results] == [("bits", 0)] * 2
+
+
+def test_hierarchical_has_inner_formats_and_algorithms_between_hosts(tmp_path):
+    options = ["--algorithm", "hierarchical,ring", "--across", "direct,ring", "--baseline", "none"]
+    options += ["--inner", "fp32,wire", "--wire", "fp32,e4m3", "-b", "8K", "-e", "8K"]
+    results = measured(3, tmp_path / "o.json", *options)["results"]
+    found = {(r["wire"], r["algorithm"], r["across"], r["inner"]) for r in results}
+    hosts = [("hierarchical", a, i) for a in ("direct", "ring") for i in ("fp32", "wire")]
+    each = [*hosts, ("ring", None, None)]
+    assert found == {(wire, *one) for wire in ("fp32", "e4m3") for one in each}
+    against = {(r["wire"], r["algorithm"]): r["checked_against"] for r in results}
+    assert against["fp32", "hierarchical"] == "bound" and against["e4m3", "ring"] == "bits"
+    assert against["e4m3", "hierarchical"] == "ranks"
+    assert all(r["wrong"] == 0 for r in results)
+
+
+def test_delayed_scaling_remembers_from_call_to_call(tmp_path):
+    options = ["--scaling", "aps,delayed", "--wire", "e4m3", "--algorithm", "direct,ring"]
+    options += ["-b", "8K", "-e", "8K", "-c", "3", "--baseline", "none"]
+    results = measured(2, tmp_path / "o.json", *options)["results"]
+    assert all(r["checked_against"] == "bits" and r["wrong"] == 0 for r in results)
+    # Later calls send no exponents ahead: that saves a message.
+    sent = {(r["algorithm"], r["scaling"]): r["wire_bytes"] for r in results}
+    assert sent["direct", "delayed"] < sent["direct", "aps"]
+
+
+def test_automatic_tells_what_was_taken(tmp_path):
+    options = ["--algorithm", "automatic", "--wire", "fp32,e4m3", "-b", "1K", "-e", "1K"]
+    for r in measured(2, tmp_path / "o.json", *options)["results"]:
+        ours = r["algorithm"] != "mpi"
+        assert (r["compressed"] is not None) == (r["algorithm_taken"] is not None) == ours
+        assert r["algorithm_taken"] != "automatic"
+
+
+def test_time_in_codecs_and_in_waiting(tmp_path):
+    path = tmp_path / "o.json"
+    arguments = ["-b", "1M", "-e", "1M", "--wire", "e4m3", "--algorithm", "ring", "-J", path]
+    finished = perf(2, *FAST, *arguments, "--breakdown")
+    of_mpi, ours = json.loads(path.read_text())["results"]
+    assert of_mpi["codec_us"] is None and of_mpi["wait_us"] is None
+    assert 0 < ours["codec_us"] < ours["time_us_p99"] and ours["wait_us"] >= 0
+    rows = [line.split() for line in finished.output.splitlines() if line and line[0] != "#"]
+    assert rows[0][-2:] == ["-", "-"] and float(rows[1][-2]) > 0
+
+
+def test_threads_and_no_shared_memory(tmp_path):
+    options = ["--codec-threads", "2", "--shared-memory", "off", "--wire", "e4m3", "-b", "1M"]
+    record = measured(2, tmp_path / "o.json", *options, "-e", "1M", "--algorithm", "direct,ring")
+    assert record["options"]["codec-threads"] == "2" and record["options"]["shared-memory"] == "off"
+    assert [r["wrong"] for r in record["results"]] == [0] * 3
+
+
+def test_ucx_carries_the_same_sums(tmp_path):
+    options = ["--transport", "ucx", "--wire", "fp32,e4m3", "-b", "64K", "-e", "64K"]
+    finished = perf(2, *FAST, *options, "-J", tmp_path / "o.json")
+    if "built without UCX" in finished.output:
+        assert finished.code == 2
+        pytest.skip("the program was built without UCX")
+    assert finished.code == 0, finished.output
+    record = json.loads((tmp_path / "o.json").read_text())
+    assert record["transport"] == "ucx"
+    assert [r["wrong"] for r in record["results"]] == [0] * 3
+
+
+MPICH_PROGRAM = PROGRAM.with_name("cpd-mpich-perf")
+HYDRA = shutil.which("mpiexec.hydra")
+
+
+@pytest.mark.skipif(HYDRA is None or not MPICH_PROGRAM.exists(), reason="MPICH is not there")
+def test_mpich_writes_the_same_json(tmp_path):
+    arguments = ["-b", "1024", "-e", "65536", "-f", "8", "-n", "3", "-J", tmp_path / "o.json"]
+    finished = run([HYDRA, "-n", "3", MPICH_PROGRAM, *arguments], 60.0)
+    assert finished.code == 0, finished.output
+    record = json.loads((tmp_path / "o.json").read_text())
+    jsonschema.validate(record, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert record["mpi"].startswith("MPICH")
+    found = [(r["size"], r["ranks"], r["wrong"]) for r in record["results"]]
+    assert found == [(1024, 3, 0), (8192, 3, 0), (65536, 3, 0)]
+    for r in record["results"]:
+        assert r["time_us"] == pytest.approx(np.median(r["times_us"]), abs=1e-2)
+        assert r["time_us_p99"] == max(r["times_us"]) and r["iterations"] == 3
+
+
+@pytest.mark.skipif(HYDRA is None or not MPICH_PROGRAM.exists(), reason="MPICH is not there")
+@pytest.mark.parametrize("words", [["-b", "2"], ["-n", "x"], ["--what", "1"], ["-J", "/no/o.json"]])
+def test_mistakes_with_mpich_end_it(words):
+    finished = run([HYDRA, "-n", "2", MPICH_PROGRAM, *words], 60.0)
+    assert finished.code != 0 and "cpd-mpich-perf: " in finished.output
+    assert words[0] in finished.output or words[1] in finished.output
+
+
 SPECIAL = {
     "subnormal": np.tile(np.float32([1, 2, -3, 5]), (3, 1)) * np.float32(1.5e-45),
     "large": np.float32([[3e38, 3e38, -3e38], [3e38, -3e38, 1], [-3e38, 3e38, 1]]),
@@ -217,9 +338,11 @@ SPECIAL = {
 @pytest.mark.parametrize("values", SPECIAL.values(), ids=SPECIAL.keys())
 def test_right_sums_of_special_values_are_right(values, operator, tmp_path):
     np.save(tmp_path / "values.npy", values)
-    options = ["-b", "4K", "-e", "4K", "-o", operator, "--wire", "fp32,e4m3,mxfp4"]
+    options = ["-b", "4K", "-e", "4K", "-o", operator, "--wire", "fp32,e4m3,mxfp4,bfp8,sign"]
+    options += ["--accumulate", "wide,exact,majority", "--scaling", "automatic,delayed", "-c", "2"]
     record = measured(3, tmp_path / "out.json", *options, "--input", tmp_path / "values.npy")
-    assert [r["wrong"] for r in record["results"]] == [0] * 4
+    expected = 1 + 1 + 2 + 1 + 2 + 1 + (operator == "sum")  # majority has no average
+    assert [r["wrong"] for r in record["results"]] == [0] * expected
 
 
 def test_no_checks(tmp_path):
@@ -260,6 +383,12 @@ WRONG = {
     "-e": [("100G", "107374182400"), ("1e15G", "1e15G")],
     "-i": [("0", "0")],
     "--baseline": [("gloo", "gloo")],
+    "--transport": [("tcp", "mpi,ucx")],
+    "--shared-memory": [("maybe", "off,on")],
+    "--codec-threads": [("-1", "-1"), ("x", "x")],
+    "--result": [("half", "full")],
+    "--inner": [("foo", "foo")],
+    "--across": [("rong", "rong")],
     "--frobnicate": [("1", "--frobnicate")],
 }
 

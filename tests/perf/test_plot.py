@@ -29,10 +29,14 @@ from cpdperf.plot.contenders import groups_of, network_text, variant_of, wires_o
 from cpdperf.plot.curves import BOUND_LABEL, time_figure
 from cpdperf.plot.gains import OTHERS, gain_figure, overview_figure
 from cpdperf.plot.growth import growth_figure, read_growth
+from cpdperf.plot.never_slower import never_slower_figure
 from cpdperf.plot.palette import png
 from cpdperf.plot.style import Styles, new_figure
+from cpdperf.plot.targets import targets_figure
 from cpdperf.plot.winners import cell_lines, winner, winner_figure
 from cpdperf.results import Results, ResultsError, Row, bits_per_value, read_allreduce, read_sweep
+from cpdperf.sweep.never_slower import cells
+from cpdperf.sweep.targets import UNKNOWN, findings
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"e4m3": 8, "e3m0": 4}
@@ -45,6 +49,8 @@ def documents() -> dict[str, Any]:
         "small": plot_data.sweep(("host",), formats=SMALL),
         "run": plot_data.run(),
         "accuracy": plot_data.accuracy(),
+        "targets": plot_data.targets(),
+        "never-slower": plot_data.never_slower(ranks=(2, 4)),
     }
 
 
@@ -428,6 +434,54 @@ def test_a_run_becomes_two_pictures(folder: Path) -> None:
         assert image.width == 1350
 
 
+def test_the_map_shows_what_is_broken(documents: dict[str, Any]) -> None:
+    found = cells(documents["never-slower"])
+    figure = never_slower_figure(found)
+    drawn = {
+        patch.get_gid(): patch
+        for axes in figure.axes
+        for patch in axes.patches
+        if isinstance(patch, Rectangle) and patch.get_gid()
+    }
+    assert len(drawn) == len(found) == 3 * 2 * 10 * 2
+    framed = {
+        name for name, patch in drawn.items() if patch.get_edgecolor() == (0.0, 0.0, 0.0, 1.0)
+    }
+    assert framed == {f"host 2 {4 << 20} fp32"}
+    red, _, blue, _ = drawn[f"host 2 {4 << 20} fp32"].get_facecolor()
+    assert red > blue  # slower
+    red, _, blue, _ = drawn[f"host 4 {64 << 20} e4m3"].get_facecolor()
+    assert blue > red
+    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert "1.30\nring" in texts and any(text.endswith("MPI*") for text in texts)
+    assert panel(figure, "10 Gbit/s, e4m3 asked for").get_xticklabels()[0].get_text() == "1 KiB"
+
+
+def test_targets_are_drawn_where_they_were_found(documents: dict[str, Any]) -> None:
+    found = [one for one in findings(documents["targets"]) if one.verdict != UNKNOWN]
+    axes = targets_figure(found).axes[0]
+    points = {
+        (round(float(line.get_ydata()[0])), line.get_label()): float(line.get_xdata()[0])
+        for line in axes.get_lines()
+        if not line.get_label().startswith("_")
+    }
+    assert len(points) == len(found) == 3 + 3 + 2 + 2 + 3
+    assert points[0, "met"] == pytest.approx(3.95 / 3.85)
+    assert points[1, "missed"] == pytest.approx(6.9 / 7.4)
+    assert points[2, "open: the interval holds the target"] == pytest.approx(1.0)
+    assert axes.get_yticklabels()[0].get_text() == "1 Gbit/s, 4 ranks, 64 MiB: e4m3 aps:N"
+
+
+@pytest.mark.parametrize("name", ["targets", "never-slower"])
+def test_plans_have_pictures(folder: Path, name: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([name, str(folder / f"{name}.json")]) == 0
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert main([name, str(folder / f"{name}.json")]) == 2
+    assert "would overwrite" in capsys.readouterr().err
+    assert main([name, str(folder / "small.json")]) == 2
+    assert "small.json: has no row" in capsys.readouterr().err
+
+
 def test_a_run_without_fp32_has_no_gain(folder: Path, capsys: pytest.CaptureFixture) -> None:
     document = plot_data.run()
     document["results"] = [e | {"gain": None} for e in document["results"] if e["wire"] != "fp32"]
@@ -454,7 +508,7 @@ def test_accuracy_has_a_command_of_its_own(folder: Path) -> None:
     assert (folder / "few.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("command", ["sweep", "run", "accuracy", "codec", "growth"])
+@pytest.mark.parametrize("command", ["sweep", "run", "accuracy", "codec", "growth", "targets"])
 def test_a_file_that_is_not_there(command: str, capsys: pytest.CaptureFixture) -> None:
     assert main([command, "nowhere.json"]) == 2
     assert "perf/plot: nowhere.json: cannot be read" in capsys.readouterr().err

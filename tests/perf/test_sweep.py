@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,17 @@ import numpy as np
 import pytest
 
 from cpdperf.lab import Interrupted
-from cpdperf.sweep import command_line, matrix, network, options, statistics
+from cpdperf.sweep import (
+    command_line,
+    launches,
+    matrix,
+    network,
+    never_slower,
+    options,
+    plans,
+    statistics,
+    targets,
+)
 from cpdperf.sweep.bits import bits_of
 from cpdperf.sweep.estimate import Estimate
 from cpdperf.sweep.folder import RunFolder
@@ -47,7 +58,7 @@ class FakeNetwork:
         self.started.append(name.removeprefix(".").removesuffix(".result"))
         if self.interrupt_at == self.started[-1]:
             raise Interrupted(signal.SIGINT)
-        if not program.under_mpi:
+        if program.launcher == "each":
             words = [str(FAKE), *words[3:]]
         environment = {**os.environ, **program.environment}
         environment["OMPI_COMM_WORLD_SIZE"] = str(self.place.ranks)
@@ -191,7 +202,7 @@ def test_durations():
         (["--ranks", "1"], "'1' ranks: numbers from 2 to 64"),
         (["--launches", "0"], "'0': a whole number above 0"),
         (["--sizes", "1M:1K"], "last size 1K: at least the first, 1M"),
-        (["--baselines", "nccl"], "'nccl': allowed are openmpi-ring, gloo, none"),
+        (["--baselines", "nccl"], "'nccl': allowed are openmpi-ring, gloo, openmpi-1"),
         (["--wires", "fp32,"], "'fp32,': names with commas between them"),
     ],
 )
@@ -258,7 +269,9 @@ def test_gains_and_bounds(whole):
 
 def without_times(document):
     changing = ("date", "summarized", "command")
-    return {name: value for name, value in document.items() if name not in changing}
+    kept = {name: value for name, value in document.items() if name not in changing}
+    load = {"load": None}  # other work on the machine
+    return kept | {"machine": kept["machine"] | load}
 
 
 def test_an_interrupted_run_goes_on(whole, tmp_path, monkeypatch, capsys):
@@ -435,6 +448,210 @@ def test_the_first_program_that_fails_ends_the_others(tmp_path):
     assert run_together([(["sleep", "30"], os.environ)], tmp_path / "output", 0.2) == TIMED_OUT
 
 
+# --- plans with names -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """The fake under the names of both programs."""
+    folder = tmp_path_factory.mktemp("programs")
+    for name in ("cpd-allreduce-perf", "cpd-mpich-perf"):
+        shutil.copy(FAKE, folder / name)
+    return folder / "cpd-allreduce-perf"
+
+
+def named(plan, folder, programs, *more):
+    words = [plan, "--run-dir", str(folder), "--program", str(programs), "--iterations", "3"]
+    return command_line.main([*words, *more], fake_network)
+
+
+@pytest.fixture(scope="module")
+def targets_run(programs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("targets") / "run"
+    assert named("targets", folder, programs, "--launches", "2") == 0
+    return result(folder)
+
+
+def test_targets_are_measured_beside_every_fp32(targets_run):
+    libraries = {row["library"] for row in targets_run["rows"] if row["wire"] == "fp32"}
+    numbers = {f"openmpi-{number}" for number in range(1, 7)}
+    assert libraries == {"openmpi", "cpdcomm", "gloo", "mpich", *numbers}
+    assert targets_run["versions"]["mpich"] == "Fake MPI"
+    scalings = {row["scaling"] for row in targets_run["rows"] if row["wire"] == "e4m3"}
+    assert scalings == {"aps", "aps:4096"}
+    rows = [row for row in targets_run["rows"] if row["library"] == "cpdcomm"]
+    assert {row["accumulate"] for row in rows if row["wire"] == "bfp8"} == {"wide", "exact"}
+    assert all(row["launches"] == 2 for row in rows)
+
+
+def test_every_target_has_a_verdict(targets_run, capsys):
+    found = targets.findings(targets_run)
+    assert len(found) == 3 + 3 + 2 + 2 + 2 + 2 + 3 + 3
+    assert targets.UNKNOWN not in {one.verdict for one in found}
+    text = targets.report(targets_run)
+    assert len(text.splitlines()) == 2 + len(found) + 1 + 3  # int2, bfp8 and int8 exact, too
+    assert targets.MISSED in text  # the fake is no fast library
+
+
+def row_of_target(**changed):
+    row = {"network": "1gbit", "ranks": 4, "size": 64 << 20, "wire": "e4m3", "library": "cpdcomm"}
+    row |= {"accumulate": "wide", "scaling": "aps:512", "algorithm": "ring", "gain": 3.9}
+    row |= {"gain_low": 3.86, "gain_high": 3.95, "time_us": 100.0, "bound_us": 95.0}
+    row |= {"time_us_low": 99.0, "time_us_high": 102.0}
+    return row | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({}, "met"),
+        ({"gain_low": 3.8}, "open"),
+        ({"gain_low": 3.0, "gain_high": 3.84}, "MISSED"),
+        ({"scaling": "aps"}, "not measured"),
+        ({"accumulate": "exact"}, "not measured"),
+        ({"library": "other"}, "not measured"),
+        ({"size": 1024}, "not measured"),
+    ],
+)
+def test_the_verdict_on_a_gain(changed, verdict):
+    first = targets.of_table()[0]
+    assert targets.judge(first, [row_of_target(**changed)]).verdict == verdict
+
+
+def test_the_part_of_the_bound_turns_the_interval_round():
+    (target,) = [one for one in targets.of_table() if not one.is_gain and one.wire == "e4m3"]
+    found = targets.judge(target, [row_of_target()])
+    assert (found.value, found.low, found.high) == (0.95, 95 / 102, 95 / 99)
+    assert found.verdict == "open"  # .93 to .96 holds .94
+
+
+def test_the_price_of_exact_is_per_byte():
+    wide = row_of_target(wire="bfp8", wire_bytes=100.0, launch_medians_us=[10.0, 20.0, 40.0])
+    exact = wide | {"accumulate": "exact", "wire_bytes": 125.0}
+    exact["launch_medians_us"] = [15.0, 30.0, 60.0]
+    (price,) = targets.prices({"rows": [exact, wide]})
+    assert (price.value, price.low, price.high) == pytest.approx((1.2, 1.2, 1.2))
+    assert price.verdict == "MISSED"
+    assert targets.prices({"rows": [wide]}) == []
+
+
+def cell_of(own, other):
+    row = {"network": "host", "ranks": 2, "size": 1024, "wire": "fp32", "compressed": False}
+    row |= {"algorithm_taken": "native", "time_us": own[0], "launch_medians_us": own}
+    return never_slower.cell(row, row | {"time_us": other[0], "launch_medians_us": other})
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "verdict"),
+    [
+        ([100.0] * 5, [100.0] * 5, "kept"),
+        ([102.9] * 5, [100.0] * 5, "kept"),
+        ([14.0] * 5, [10.0] * 5, "kept"),  # 4 us
+        ([106.0] * 5, [100.0] * 5, "BROKEN"),
+        ([2000.0, 1000.0, 1000.0, 1000.0, 1000.0], [1000.0] * 5, "open"),
+        ([200.0] * 2, [100.0] * 2, "open"),  # too few launches
+    ],
+)
+def test_the_verdict_on_a_cell(own, other, verdict):
+    assert cell_of(own, other).verdict == verdict
+
+
+def test_what_disturbs_a_launch_cancels_in_the_ratio():
+    cell = cell_of([100.0, 300.0, 200.0], [50.0, 150.0, 100.0])
+    assert (cell.ratio, cell.ratio_low, cell.ratio_high) == pytest.approx((2, 2, 2))
+
+
+def test_draws_are_all_there_are_or_many():
+    assert len(never_slower.draws_of(3)) == 27 and len(never_slower.draws_of(5)) == 3125
+    assert never_slower.draws_of(8).shape == (never_slower.MOST_DRAWS, 8)
+
+
+def test_never_slower_runs_automatic_beside_mpi(programs, tmp_path, capsys):
+    words = ["--networks", "host", "--ranks", "2,4", "--sizes", "1K:4K", "--launches", "2"]
+    assert named("never-slower", tmp_path / "run", programs, *words) == 0
+    said = capsys.readouterr().out
+    cells = never_slower.cells(result(tmp_path / "run"))
+    assert {(one.ranks, one.size, one.wire) for one in cells} == {
+        (ranks, size, wire)
+        for ranks in (2, 4)
+        for size in (1024, 4096)
+        for wire in ("fp32", "e4m3")
+    }
+    assert re.search(r"^# \d+ kept, \d+ open, \d+ BROKEN$", said, re.M)
+
+
+def test_each_network_has_its_own_table(programs, tmp_path):
+    for name in ("host", "1gbit"):
+        (tmp_path / name).write_text("{}")
+    words = ["never-slower", "--tuning", f"host={tmp_path / 'host'},1gbit={tmp_path / '1gbit'}"]
+    plan = options.named_plan_of(options.parse_plan(words))
+    given = {
+        launch.place.network: launches.program_of(launch, plan, programs, tmp_path).environment
+        for launch in plan.launches()
+    }
+    assert given["host"] == {"CPDCOMM_TUNING": str(tmp_path / "host")}
+    assert given["1gbit"] == {"CPDCOMM_TUNING": str(tmp_path / "1gbit")} and given["10gbit"] == {}
+    assert plan_from(plan.settings()) == plan
+
+
+def test_another_table_is_another_run(programs, tmp_path, capsys):
+    table = tmp_path / "host.json"
+    table.write_text("{}")
+    words = ["--networks", "host", "--ranks", "2", "--sizes", "1K", "--launches", "1"]
+    words += ["--tuning", f"host={table}"]
+    assert named("never-slower", tmp_path / "run", programs, *words) == 0
+    table.write_text('{"schema": 2}')
+    assert named("never-slower", tmp_path / "run", programs, *words, "--force") == 2
+    assert "tables: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("minutes", [60, 120, 240])
+def test_a_budget_of_time_is_kept(minutes):
+    plan = plans.within(plans.never_slower(), 60 * minutes, cores=4)
+    assert sum(Estimate(plan, 4).model.values()) == pytest.approx(60 * minutes, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["never-slower", "--time-budget", "1"], "--time-budget 1 minutes: this plan takes about"),
+        (["never-slower", "--time-budget", "9", "--time-limit", "9"], "one of them"),
+        (["targets", "--networks", "100mbit"], "none of the plan's places is left; it has 1gbit-4"),
+    ],
+)
+def test_what_a_plan_cannot_do(words, message, capsys):
+    assert command_line.main(words, fake_network) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["targets", "--group", "12"], "'12': a multiple of 8"),
+        (["never-slower", "--tuning", "moon=x"], "'moon=x': NETWORK=FILE"),
+        (["never-slower", "--tuning", "host=/no"], "'host=/no': /no is not a file"),
+    ],
+)
+def test_mistakes_in_plans_are_named(words, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        command_line.main(words, fake_network)
+    assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_without_the_program_of_mpich_nothing_starts(tmp_path, capsys):
+    words = ["targets", "--program", str(FAKE), "--run-dir", str(tmp_path / "run")]
+    assert command_line.main(words, fake_network) == 2
+    assert "cpd-mpich-perf, which times MPICH" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_numbers_of_openmpi_are_said_by_variables():
+    assert launches.forced(6)["OMPI_MCA_coll_tuned_allreduce_algorithm"] == "6"
+    assert matrix.OPENMPI_NUMBERS == {
+        "openmpi-ring": 4, **{f"openmpi-{number}": number for number in range(1, 7)}
+    }  # fmt: skip
+
+
 # --- statistics -----------------------------------------------------------------------------------
 
 
@@ -508,11 +725,13 @@ def open_or_skip(place):
 @pytest.mark.parametrize("name", ["1gbit", "host"])
 def test_ranks_by_mpirun_and_one_by_one(name, tmp_path):
     output = tmp_path / "output"
-    rank_of = {True: "OMPI_COMM_WORLD_RANK", False: "RANK"}
+    rank_of = {"openmpi": "OMPI_COMM_WORLD_RANK", "each": "RANK", "mpich": "PMI_RANK"}
+    if not shutil.which("mpiexec.hydra"):
+        del rank_of["mpich"]
     with open_or_skip(Place(name, 2, SizeRange(1024, 1024))) as ranks:
-        for under_mpi, rank in rank_of.items():
+        for launcher, rank in rank_of.items():
             show = f'printf "%s\\n" "$GREETING ${rank}" >&2; sleep 0.5; exit ${rank}'
-            program = network.Program(["sh", "-c", show], under_mpi, {"GREETING": "hello"})
+            program = network.Program(["sh", "-c", show], launcher, {"GREETING": "hello"})
             assert ranks.run(program, output, 20) == 1  # the code of rank 1
             assert {"hello 0", "hello 1"} <= set(output.read_text().splitlines())
 

@@ -102,6 +102,8 @@ std::chrono::milliseconds milliseconds_of(double seconds) {
 
 CommunicatorOptions communicator_options(const AllreduceOptions& options, double timeout) {
   CommunicatorOptions made;
+  // MPI's own all-reduce would wait for ever for a rank that is wrong or gone.
+  made.check = true;
   if (timeout > 0) made.timeout = milliseconds_of(timeout);
   if (options.timeout.count() > 0) made.timeout = options.timeout;
   return made;
@@ -148,7 +150,7 @@ class AllRanks {
     const World world = World::load("mpi");
     std::vector<int> ranks(static_cast<std::size_t>(world.size()));
     std::iota(ranks.begin(), ranks.end(), 0);
-    return world.connect(ranks, 0, {.timeout = std::chrono::minutes(2)});
+    return world.connect(ranks, 0, {.timeout = std::chrono::minutes(2), .check = true});
   }
 
   Communicator communicator_;

@@ -7,8 +7,9 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
-from cpdperf.plot import codec
+from cpdperf.plot import codec, never_slower, targets
 from cpdperf.plot.growth import growth_figure, read_growth
 from cpdperf.plot.page import page
 from cpdperf.plot.palette import png
@@ -31,6 +32,8 @@ examples:
   perf/plot run run.json --rate 25gbit          run-time.png and run-gain.png beside it
   perf/plot sweep sweep.json                    all pictures and a page of a sweep
   perf/plot accuracy run.json                   error over bits sent, of all formats in the run
+  perf/plot targets sweep.json                  of perf/sweep targets: what is met
+  perf/plot never-slower sweep.json             of perf/sweep never-slower: the map
   perf/plot codec codec.json                    rates of the codecs, relative to memcpy
   perf/plot growth growth.json                  error over the number of ranks
 
@@ -109,6 +112,8 @@ def parser() -> argparse.ArgumentParser:
     _add_run(_command(commands, "run", "time and gain of one run", RUN, RUN_EPILOG))
     _add_accuracy(_command(commands, "accuracy", "error over bits sent", ACCURACY, ACCURACY_EPILOG))
     _add_growth(_command(commands, "growth", "error over ranks", GROWTH, GROWTH_EPILOG))
+    for name, drawing in (("targets", targets), ("never-slower", never_slower)):
+        _add_plan(_command(commands, name, drawing.SHORT, drawing.__doc__, drawing.EPILOG), drawing)
     of_codec = _command(commands, "codec", "rates of the codecs", codec.__doc__, codec.EPILOG)
     codec.add_arguments(of_codec)
     of_codec.set_defaults(run=_draw_codec)
@@ -192,6 +197,24 @@ def _add_growth(added: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE", help="the PNG (default: GROWTH.png, beside the JSON)"
     )
     added.set_defaults(run=_draw_growth)
+
+
+def _add_plan(added: argparse.ArgumentParser, drawing: ModuleType) -> None:
+    added.add_argument(
+        "sweep", type=Path, metavar="SWEEP.json", help=f"written by perf/sweep {drawing.NAME}"
+    )
+    added.add_argument(
+        "--out", type=Path, metavar="FILE", help="the PNG (default: SWEEP.png, beside the JSON)"
+    )
+    added.set_defaults(run=lambda options: _draw_plan(options, drawing))
+
+
+def _draw_plan(options: argparse.Namespace, drawing: ModuleType) -> None:
+    results = read_sweep(options.sweep)
+    picture = drawing.picture(results)
+    path = options.out or options.sweep.with_suffix(".png")
+    _check_free([path], options.force)
+    _write_pictures({path: picture})
 
 
 def _draw_sweep(options: argparse.Namespace) -> None:

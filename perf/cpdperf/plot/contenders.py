@@ -12,6 +12,8 @@ from cpdperf.results import BASELINE_BITS, Row, bits_per_value
 OWN = "cpdcomm"
 CHOICES = ("algorithm", "accumulate", "scaling", "rounding")
 LIBRARIES = {"openmpi": "Open MPI", "openmpi-ring": "Open MPI ring", "mpi": "MPI", "gloo": "gloo"}
+LIBRARIES |= {f"openmpi-{number}": f"Open MPI algorithm {number}" for number in range(1, 7)}
+LIBRARIES |= {"mpich": "MPICH"}
 TYPES = tuple(BASELINE_BITS)  # formats that are plain types, written in capitals
 
 

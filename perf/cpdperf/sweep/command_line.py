@@ -11,17 +11,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cpdperf.lab import Interrupted, interruptible
-from cpdperf.sweep import network, tool
+from cpdperf.sweep import network, never_slower, plans, targets, tool
 from cpdperf.sweep.estimate import Estimate
 from cpdperf.sweep.folder import FolderError, RunFolder, write_whole
 from cpdperf.sweep.launches import contenders
-from cpdperf.sweep.options import UsageError, parse_summarize, parse_sweep, plan_of
+from cpdperf.sweep.matrix import MPICH
+from cpdperf.sweep.options import (
+    PLANS,
+    UsageError,
+    named_plan_of,
+    parse_plan,
+    parse_summarize,
+    parse_sweep,
+    plan_of,
+)
 from cpdperf.sweep.plan import Launch, Plan
 from cpdperf.sweep.progress import Progress, format_duration
 from cpdperf.sweep.run import OpenNetwork, Run
 from cpdperf.sweep.summary import summarize
 
 WRONG, USAGE, FAILED = 1, 2, 3
+REPORTS = {plans.TARGETS: targets.report, plans.NEVER_SLOWER: never_slower.report}
 QUIET_LOAD = 0.25  # of a core, on average, before a sweep starts
 
 
@@ -31,7 +41,11 @@ def main(argv: Sequence[str], open_network: OpenNetwork = network.open_network) 
         if argv[:1] == ["summarize"]:
             return summarize_command(parse_summarize(argv[1:]))
         with interruptible():
-            return sweep_command(parse_sweep(argv), list(argv), open_network)
+            if argv and argv[0] in PLANS:
+                arguments = parse_plan(argv)
+                return sweep_command(named_plan_of(arguments), arguments, argv, open_network)
+            arguments = parse_sweep(argv)
+            return sweep_command(plan_of(arguments), arguments, argv, open_network)
     except Interrupted as interrupt:
         return interrupt.exit_code
     except (UsageError, FolderError, network.NetworkError, tool.ToolError) as error:
@@ -51,11 +65,13 @@ def settings_of(plan: Plan, program: Path) -> dict[str, object]:
         "environment": foreign,
         "program": program.name,
         "program_build": tool.fingerprint(program),
+        "tables": {network: tool.fingerprint(Path(path)) for network, path in plan.tuning},
     }
 
 
-def sweep_command(arguments: argparse.Namespace, argv: list[str], open_network: OpenNetwork) -> int:
-    plan = plan_of(arguments)
+def sweep_command(
+    plan: Plan, arguments: argparse.Namespace, argv: Sequence[str], open_network: OpenNetwork
+) -> int:
     estimate = Estimate(plan, len(network.usable_cores()))
     if arguments.dry_run:
         show_plan(plan.launches(), estimate)
@@ -65,6 +81,8 @@ def sweep_command(arguments: argparse.Namespace, argv: list[str], open_network: 
     out = arguments.out or path / "sweep.json"
     require_free(out, arguments.force)
     tool.probe(program, contenders(plan))
+    if MPICH in plan.contenders.baselines:
+        tool.require_mpich(program)
     if open_network is network.open_network:
         network.require(plan.places)
     folder = RunFolder.open(path, settings_of(plan, program), ["perf/sweep", *argv])
@@ -140,10 +158,12 @@ def write_summary(folder: RunFolder, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, document)
     missing = len(document["left_out"])
+    if report := REPORTS.get(document["settings"].get("plan")):
+        print(report(document))
     print(f"{out}: {len(document['rows'])} rows, {missing} left out")
 
 
-def command_to_go_on(argv: list[str], arguments: argparse.Namespace, path: Path) -> str:
+def command_to_go_on(argv: Sequence[str], arguments: argparse.Namespace, path: Path) -> str:
     named = [] if arguments.run_dir else ["--run-dir", str(path)]
     return shlex.join(["perf/sweep", *argv, *named])
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cpdperf.sweep.matrix import GLOO, OPENMPI_RING
+from cpdperf.sweep import tool as tools
+from cpdperf.sweep.matrix import GLOO, MPICH, OPENMPI_NUMBERS
 from cpdperf.sweep.network import Network, Program
 from cpdperf.sweep.plan import Launch, Plan
 from cpdperf.sweep.processes import TIMED_OUT
@@ -17,11 +18,6 @@ from cpdperf.sweep.processes import TIMED_OUT
 RESULT_SCHEMA = "cpd-allreduce-perf/1"
 PERF = Path(__file__).resolve().parents[2]
 GRADIENTS = PERF / "data" / "gradients.npy"
-# Open MPI's own ring, whatever it would choose by itself.
-RING_OF_OPENMPI = {
-    "OMPI_MCA_coll_tuned_use_dynamic_rules": "1",
-    "OMPI_MCA_coll_tuned_allreduce_algorithm": "4",
-}
 OUTPUT_KEPT = 2000  # characters of what a failed launch said, from its end
 WRONG_RESULT = "a wrong result"
 
@@ -31,12 +27,25 @@ def program_of(launch: Launch, plan: Plan, tool: Path, result: Path) -> Program:
     if launch.kind == GLOO:
         command = [sys.executable, "-m", "cpdperf.peers.gloo", "--input", source_of(plan)]
         environment = {"PYTHONPATH": str(PERF), "OMP_NUM_THREADS": "1"}
-        return Program([*command, *amounts(launch, plan, result)], False, environment)
-    shared = amounts(launch, plan, result)
-    if launch.kind == OPENMPI_RING:
+        return Program([*command, *seeded(launch, plan, result)], "each", environment)
+    if launch.kind == MPICH:
+        return Program([str(tools.beside(tool)), *amounts(launch, plan, result)], "mpich")
+    shared = seeded(launch, plan, result)
+    if launch.kind in OPENMPI_NUMBERS:
         only_mpi = ["--input", source_of(plan), "--baseline", "mpi", "--wire", "none"]
-        return Program([str(tool), *only_mpi, *shared], True, RING_OF_OPENMPI)
-    return Program([str(tool), *contenders(plan), *shared], True)
+        chosen = forced(OPENMPI_NUMBERS[launch.kind])
+        return Program([str(tool), *only_mpi, *shared], "openmpi", chosen)
+    table = dict(plan.tuning).get(launch.place.network)
+    environment = {"CPDCOMM_TUNING": table} if table else {}
+    return Program([str(tool), *contenders(plan), *shared], "openmpi", environment)
+
+
+def forced(number: int) -> dict[str, str]:
+    """Variables that make Open MPI take an algorithm, whatever it would choose by itself."""
+    return {
+        "OMPI_MCA_coll_tuned_use_dynamic_rules": "1",
+        "OMPI_MCA_coll_tuned_allreduce_algorithm": str(number),
+    }
 
 
 def amounts(launch: Launch, plan: Plan, result: Path) -> list[str]:
@@ -45,8 +54,13 @@ def amounts(launch: Launch, plan: Plan, result: Path) -> list[str]:
     return [
         *("-b", str(sizes.first), "-e", str(sizes.last), "-f", str(sizes.factor)),
         *("-n", str(effort.iterations), "-w", "1", "-c", "1" if launch.checks else "0"),
-        *("--time-limit", f"{effort.time_limit:g}", "--seed", str(plan.seed), "-J", str(result)),
+        *("--time-limit", f"{effort.time_limit:g}", "-J", str(result)),
     ]
+
+
+def seeded(launch: Launch, plan: Plan, result: Path) -> list[str]:
+    """Those, for programs that sum random numbers."""
+    return [*amounts(launch, plan, result), "--seed", str(plan.seed)]
 
 
 def contenders(plan: Plan) -> list[str]:
@@ -58,6 +72,7 @@ def contenders(plan: Plan) -> list[str]:
         "--accumulate": asked.accumulate,
         "--scaling": asked.scaling,
         "--rounding": asked.rounding,
+        "--result": asked.result,
     }
     words = [word for flag, names in lists.items() for word in (flag, ",".join(names))]
     return ["--input", source_of(plan), "--baseline", "mpi", *words]

@@ -12,9 +12,14 @@ NETWORKS: dict[str, int | None] = {"100mbit": 100, "1gbit": 1000, "10gbit": 10_0
 RANKS = (2, 3, 4, 8)
 SIZES = SizeRange(1024, parse_size("64M"))
 
-# What is started: our program, the same with Open MPI's ring as its baseline, torch's gloo.
-CPD, OPENMPI_RING, GLOO = "cpd", "openmpi-ring", "gloo"
+# What is started: our program, the same with Open MPI's ring as its baseline, torch's gloo, MPICH.
+CPD, OPENMPI_RING, GLOO, MPICH = "cpd", "openmpi-ring", "gloo", "mpich"
 BASELINES = (OPENMPI_RING, GLOO)  # Open MPI's default algorithm is measured in every CPD launch
+# Open MPI's algorithms by the numbers of its tuned component: 1 linear, 2 reduce and broadcast,
+# 3 recursive doubling, 4 ring, 5 segmented ring, 6 Rabenseifner's.
+OPENMPI_ALGORITHMS = {f"openmpi-{number}": number for number in range(1, 7)}
+OPENMPI_NUMBERS = {OPENMPI_RING: 4, **OPENMPI_ALGORITHMS}
+ALL_BASELINES = (*BASELINES, *OPENMPI_ALGORITHMS, MPICH)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Contenders:
     accumulate: tuple[str, ...] = ("wide",)
     scaling: tuple[str, ...] = ("automatic",)
     rounding: tuple[str, ...] = ("nearest_even",)
+    result: tuple[str, ...] = ("full",)
     baselines: tuple[str, ...] = BASELINES
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cpdperf.lab import Lab, LabError
 from cpdperf.sweep.matrix import Place
@@ -28,7 +28,7 @@ class Program:
     """What each rank runs."""
 
     command: list[str]
-    under_mpi: bool  # started by mpirun; else one process each, with RANK and WORLD_SIZE
+    launcher: Literal["openmpi", "mpich", "each"]  # each: one process each, with RANK, WORLD_SIZE
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -50,10 +50,11 @@ class Host:
 
     def run(self, program: Program, output: Path, limit: float) -> int:
         environment = os.environ | program.environment
-        if program.under_mpi:
-            commands = [([*self._mpirun(), *program.command], environment)]
-        else:
+        if program.launcher == "each":
             commands = self._one_by_one(program, environment)
+        else:
+            start = self._mpirun() if program.launcher == "openmpi" else self._hydra()
+            commands = [([*start, *program.command], environment)]
         return run_together(commands, output, limit)
 
     def _mpirun(self) -> list[str]:
@@ -64,6 +65,10 @@ class Host:
         else:
             placing = ["--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
         return [find_mpirun(), *as_root, "--oversubscribe", *placing, "-n", str(self.ranks)]
+
+    def _hydra(self) -> list[str]:
+        placing = "core" if self.ranks <= len(self.cores) else "none"
+        return [find_hydra(), "-bind-to", placing, "-n", str(self.ranks)]
 
     def _one_by_one(
         self, program: Program, environment: Mapping[str, str]
@@ -92,6 +97,14 @@ def find_mpirun() -> str:
     return found
 
 
+def find_hydra() -> str:
+    """MPICH's launcher."""
+    found = shutil.which("mpiexec.hydra")
+    if found is None:
+        raise NetworkError("mpiexec.hydra is not installed: apt-get install mpich")
+    return found
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -110,7 +123,7 @@ class LabNetwork:
             return self.lab.run(
                 [*ERRORS_TO_OUTPUT, *program.command],
                 ranks=self.ranks,
-                launcher="openmpi" if program.under_mpi else "each",
+                launcher=program.launcher,
                 limit=limit,
                 environment=program.environment,
                 output=file,

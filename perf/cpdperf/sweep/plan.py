@@ -36,6 +36,8 @@ class Plan:
     effort: Effort
     input: str = "random"
     seed: int = 1
+    name: str = "matrix"  # or of the plan that says what comes of it
+    tuning: tuple[tuple[str, str], ...] = ()  # networks, and the tables for `automatic` there
 
     def launches(self) -> list[Launch]:
         """All launches; in each place all kinds take turns.
@@ -57,7 +59,8 @@ class Plan:
             for place in self.places
         ]
         contenders = {name: list(value) for name, value in asdict(self.contenders).items()}
-        rest = {"input": self.input, "seed": self.seed}
+        rest = {"input": self.input, "seed": self.seed, "plan": self.name}
+        rest["tuning"] = dict(self.tuning)
         return {"places": places, **contenders, **asdict(self.effort), **rest}
 
 
@@ -68,9 +71,11 @@ def plan_from(settings: dict[str, object]) -> Plan:
         for entry in settings["places"]
     )
     names = Contenders.__dataclass_fields__
-    contenders = Contenders(**{name: tuple(settings[name]) for name in names})
+    contenders = Contenders(**{name: tuple(settings[name]) for name in names if name in settings})
     effort = Effort(**{name: settings[name] for name in Effort.__dataclass_fields__})
-    return Plan(places, contenders, effort, settings["input"], settings["seed"])
+    rest = {"name": settings.get("plan", "matrix")}
+    rest["tuning"] = tuple(settings.get("tuning", {}).items())
+    return Plan(places, contenders, effort, settings["input"], settings["seed"], **rest)
 
 
 def by_place(launches: Sequence[Launch]) -> list[tuple[Place, list[Launch]]]:

@@ -11,11 +11,12 @@ import numpy as np
 from cpdperf.sweep import statistics
 from cpdperf.sweep.bits import bits_of
 from cpdperf.sweep.folder import RunFolder, utc_now
-from cpdperf.sweep.matrix import CPD, GLOO, OPENMPI_RING, Place
+from cpdperf.sweep.matrix import CPD, GLOO, MPICH, Place
 from cpdperf.sweep.plan import Launch, plan_from
 
 SCHEMA = "cpdperf-sweep/1"
 NAMES = ("wire", "algorithm", "accumulate", "scaling", "rounding")
+MORE_NAMES = ("across", "inner", "result")  # which only some programs know
 
 
 @dataclass
@@ -36,7 +37,9 @@ class Series:
 
     @property
     def name(self) -> str:
-        parts = (self.place.name, self.first["size"], self.library, *map(self.first.get, NAMES))
+        more = [self.first[name] for name in MORE_NAMES if self.first.get(name)]
+        names = [*map(self.first.get, NAMES), *more]
+        parts = (self.place.name, self.first["size"], self.library, *names)
         return " ".join(map(str, parts))
 
 
@@ -66,9 +69,7 @@ def library_of(kind: str, row: dict[str, Any]) -> str | None:
     """Whose all-reduce a row measured; None for one that is not asked of this kind of launch."""
     if kind == CPD:
         return "openmpi" if row["algorithm"] == "mpi" else "cpdcomm"
-    if kind == OPENMPI_RING:
-        return OPENMPI_RING if row["algorithm"] == "mpi" else None
-    return GLOO
+    return kind if kind == GLOO or row["algorithm"] == "mpi" else None
 
 
 def series_of(results: dict[Launch, dict[str, Any]]) -> dict[tuple, Series]:
@@ -79,7 +80,8 @@ def series_of(results: dict[Launch, dict[str, Any]]) -> dict[tuple, Series]:
             library = library_of(launch.kind, row)
             if library is None:
                 continue
-            key = (launch.place.name, row["size"], library, *map(row.get, NAMES))
+            names = map(row.get, (*NAMES, *MORE_NAMES))
+            key = (launch.place.name, row["size"], library, *names)
             found.setdefault(key, Series(launch.place, library)).results.append(row)
     return found
 
@@ -142,12 +144,17 @@ def describe(series: Series, medians: np.ndarray) -> dict[str, Any]:
         "count": first["count"],
         "library": series.library,
         **{name: first[name] for name in NAMES},
+        **{name: first.get(name) for name in MORE_NAMES},
+        "algorithm_taken": first["algorithm_taken"],
+        "compressed": first.get("compressed"),
         "time_us": statistics.median_of(times),
         "time_us_low": low,
         "time_us_high": high,
         "launches": len(times),
         "iterations": sum(map(len, times)),
         "launch_medians_us": [statistics.median_of([launch]) for launch in times],
+        "codec_us": middle(series, "codec_us"),
+        "wait_us": middle(series, "wait_us"),
         "wire_bytes": first["wire_bytes"],
         "bound_us": bound(series),
         "rel_rms": largest(series, "rel_rms"),
@@ -159,6 +166,12 @@ def describe(series: Series, medians: np.ndarray) -> dict[str, Any]:
 def largest(series: Series, name: str) -> float | int | None:
     """Over the launches that were checked."""
     return max((row[name] for row in series.results if row[name] is not None), default=None)
+
+
+def middle(series: Series, name: str) -> float | None:
+    """The median of the launches' own."""
+    found = [row[name] for row in series.results if row.get(name) is not None]
+    return float(np.median(found)) if found else None
 
 
 def bound(series: Series) -> float | None:
@@ -192,6 +205,8 @@ def versions(results: dict[Launch, dict[str, Any]]) -> dict[str, str | None]:
     for launch, document in results.items():
         if launch.kind == GLOO:
             found["torch"] = document["version"]
+        elif launch.kind == MPICH:
+            found["mpich"] = document["mpi"]
         else:
             found |= {"cpdcomm": document["version"], "mpi": document["mpi"]}
     return found

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 NAME = "cpd-allreduce-perf"
+MPICH_NAME = "cpd-mpich-perf"
 PROBE_SECONDS = 60
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -35,6 +36,19 @@ def find(asked: str | None) -> Path:
     raise ToolError(f"no {NAME} in {looked}: run scripts/setup, or name it with --program")
 
 
+def beside(tool: Path) -> Path:
+    """The program that times MPICH, which is built and installed with the other."""
+    return tool.with_name(MPICH_NAME)
+
+
+def require_mpich(tool: Path) -> None:
+    if not os.access(beside(tool), os.X_OK):
+        raise ToolError(
+            f"no {beside(tool)}, which times MPICH: build where mpicc.mpich is installed"
+            " (apt-get install libmpich-dev), or choose other --baselines"
+        )
+
+
 def probe(tool: Path, options: Sequence[str]) -> None:
     """Sums one value in one process with these options, so that a mistake shows before a sweep."""
     command = [str(tool), *options, *("-b", "4", "-e", "4", "-n", "1", "-w", "0", "-c", "0")]
@@ -55,6 +69,6 @@ def probe(tool: Path, options: Sequence[str]) -> None:
         raise ToolError(f"{tool} ends with {done.returncode}:\n{done.stdout.strip()[-1000:]}")
 
 
-def fingerprint(tool: Path) -> str:
-    """Tells builds apart, so that a run is not continued with another one."""
-    return hashlib.sha256(tool.read_bytes()).hexdigest()[:16]
+def fingerprint(file: Path) -> str:
+    """Tells builds and tables apart, so that a run is not continued with another one."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
