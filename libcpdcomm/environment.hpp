@@ -9,8 +9,8 @@ namespace cpdcomm {
 /// All that CPDCOMM_ variables say.
 struct Environment {
   AllreduceOptions options;
-  std::string tuning;  ///< CommunicatorOptions::tuning
-  bool check = false;  ///< CommunicatorOptions::check
+  std::string tuning;         ///< CommunicatorOptions::tuning
+  bool check = false;         ///< CommunicatorOptions::check
   bool shared_memory = true;  ///< CommunicatorOptions::shared_memory
   bool debug = false;         ///< what was decided is printed to stderr, one line each
 };
