@@ -81,7 +81,7 @@ void sum(const Summing& call) {
 
 Report allreduce(Session& session, std::span<const Tensor> tensors,
                  const AllreduceOptions& options) {
-  const Plan plan = session.plan(tensors, options);
+  const auto plan = [&] { return session.plan(tensors, options); };
   Report report;
   const Call call = call_of(tensors, options);
   session.call(call, plan, options.timeout, report, [&](Run& run) {

@@ -26,7 +26,8 @@ void broadcast(Session& session, std::span<std::byte> bytes, int root) {
   Call call = call_of_bytes(Collective::broadcast, bytes.size());
   call.options_hash = static_cast<std::uint32_t>(root);
   Report report;
-  session.call(call, session.plan(), {}, report, [&](Run& run) {
+  const auto plan = [&] { return session.plan(); };
+  session.call(call, plan, {}, report, [&](Run& run) {
     if (root < 0 || root >= session.size()) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("root is {}; the ranks are 0 to {}", root, session.size() - 1));
@@ -41,7 +42,8 @@ void allgather(Session& session, std::span<const std::byte> mine, std::span<std:
   const auto ranks = static_cast<std::size_t>(session.size());
   Report report;
   const Call call = call_of_bytes(Collective::allgather, mine.size());
-  session.call(call, session.plan(), {}, report, [&](Run& run) {
+  const auto plan = [&] { return session.plan(); };
+  session.call(call, plan, {}, report, [&](Run& run) {
     if (all.size() != ranks * mine.size()) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("allgather of {} bytes from {} ranks needs room for {}, not {}",
@@ -60,7 +62,8 @@ void allgather(Session& session, std::span<const std::byte> mine, std::span<std:
 
 void barrier(Session& session) {
   Report report;
-  session.call(call_of_bytes(Collective::barrier, 0), session.plan(), {}, report, [&](Run& run) {
+  const auto plan = [&] { return session.plan(); };
+  session.call(call_of_bytes(Collective::barrier, 0), plan, {}, report, [&](Run& run) {
     auto nothing = as_they_are({});
     const schedule::Schedule& schedule =
         session.schedules().allreduce(run.plan.algorithm, run.plan.across);

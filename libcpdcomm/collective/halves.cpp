@@ -150,35 +150,37 @@ Report reduce_scatter(Session& session, const void* parts, DataType type, const 
   fill_report(all, plan, report);
   Call call = call_of({&all, 1}, options);
   call.collective = Collective::reduce_scatter;
-  session.call(call, plan, options.timeout, report, [&](Run& run) {
-    check_half("reduce_scatter", share, options);
-    if (options.algorithm != Algorithm::automatic && options.algorithm != plan.algorithm) {
-      invalid(fmt::format("reduce_scatter by '{}': allowed are automatic, direct and ring",
-                          to_string(options.algorithm)));
-    }
-    if (type != share.type && (share.type != DataType::fp32 || !is_small_float(type))) {
-      invalid(
-          fmt::format("reduce_scatter of {} into {}: allowed is the same type, or fp16 or bf16 "
-                      "into fp32",
-                      to_string(type), to_string(share.type)));
-    }
-    if (parts == nullptr && all.count != 0) invalid("reduce_scatter has values and no memory");
-    check_request({&share, 1}, options, session.size());
-    check_apart("reduce_scatter", {at(parts, 0, type), all.count * size_of(type)},
-                {at(share.data, 0, share.type), share.count * size_of(share.type)},
-                share.type == type ? at(parts, own * share.count, type) : nullptr);
-    Half half(session, run, options);
-    half.agree(all, parts, type, ranks);
-    std::vector<FloatTensor> shares;
-    for (std::size_t rank = 0; rank < ranks; ++rank) {
-      shares.push_back(
-          half.share(share, share.count, at(parts, rank * share.count, type), share.data, type));
-    }
-    const float divisor = options.op == ReduceOp::average ? static_cast<float>(ranks) : 1.0f;
-    const bool found =
-        half.run(session.schedules().reduce_scatter(plan.algorithm), std::move(shares), divisor);
-    report.non_finite[0] = half.any_of(found);
-  });
+  session.call(
+      call, [&] { return plan; }, options.timeout, report,
+      [&](Run& run) {
+        check_half("reduce_scatter", share, options);
+        if (options.algorithm != Algorithm::automatic && options.algorithm != plan.algorithm) {
+          invalid(fmt::format("reduce_scatter by '{}': allowed are automatic, direct and ring",
+                              to_string(options.algorithm)));
+        }
+        if (type != share.type && (share.type != DataType::fp32 || !is_small_float(type))) {
+          invalid(
+              fmt::format("reduce_scatter of {} into {}: allowed is the same type, or fp16 or bf16 "
+                          "into fp32",
+                          to_string(type), to_string(share.type)));
+        }
+        if (parts == nullptr && all.count != 0) invalid("reduce_scatter has values and no memory");
+        check_request({&share, 1}, options, session.size());
+        check_apart("reduce_scatter", {at(parts, 0, type), all.count * size_of(type)},
+                    {at(share.data, 0, share.type), share.count * size_of(share.type)},
+                    share.type == type ? at(parts, own * share.count, type) : nullptr);
+        Half half(session, run, options);
+        half.agree(all, parts, type, ranks);
+        std::vector<FloatTensor> shares;
+        for (std::size_t rank = 0; rank < ranks; ++rank) {
+          shares.push_back(half.share(share, share.count, at(parts, rank * share.count, type),
+                                      share.data, type));
+        }
+        const float divisor = options.op == ReduceOp::average ? static_cast<float>(ranks) : 1.0f;
+        const bool found = half.run(session.schedules().reduce_scatter(plan.algorithm),
+                                    std::move(shares), divisor);
+        report.non_finite[0] = half.any_of(found);
+      });
   return report;
 }
 
@@ -194,26 +196,28 @@ Report allgather(Session& session, const void* mine, const Tensor& all,
   fill_report(all, plan, report);
   Call call = call_of({&all, 1}, options);
   call.collective = Collective::allgather;
-  session.call(call, plan, options.timeout, report, [&](Run& run) {
-    check_half("allgather", all, options);
-    if (all.count % ranks != 0) {
-      invalid(fmt::format("allgather into {} values: a multiple of the {} ranks is allowed",
-                          all.count, ranks));
-    }
-    if (mine == nullptr && count != 0) invalid("allgather has values and no memory");
-    check_request({&all, 1}, options, session.size());
-    check_apart("allgather", {at(all.data, 0, all.type), all.count * size_of(all.type)},
-                {at(mine, 0, all.type), count * size_of(all.type)},
-                at(all.data, static_cast<std::size_t>(session.rank()) * count, all.type));
-    Half half(session, run, options);
-    half.agree(own, mine, all.type, 1);
-    std::vector<FloatTensor> shares;
-    for (std::size_t rank = 0; rank < ranks; ++rank) {
-      shares.push_back(
-          half.share(all, count, mine, at(all.data, rank * count, all.type), all.type));
-    }
-    report.non_finite[0] = half.run(session.schedules().allgather(), std::move(shares), 1.0f);
-  });
+  session.call(
+      call, [&] { return plan; }, options.timeout, report,
+      [&](Run& run) {
+        check_half("allgather", all, options);
+        if (all.count % ranks != 0) {
+          invalid(fmt::format("allgather into {} values: a multiple of the {} ranks is allowed",
+                              all.count, ranks));
+        }
+        if (mine == nullptr && count != 0) invalid("allgather has values and no memory");
+        check_request({&all, 1}, options, session.size());
+        check_apart("allgather", {at(all.data, 0, all.type), all.count * size_of(all.type)},
+                    {at(mine, 0, all.type), count * size_of(all.type)},
+                    at(all.data, static_cast<std::size_t>(session.rank()) * count, all.type));
+        Half half(session, run, options);
+        half.agree(own, mine, all.type, 1);
+        std::vector<FloatTensor> shares;
+        for (std::size_t rank = 0; rank < ranks; ++rank) {
+          shares.push_back(
+              half.share(all, count, mine, at(all.data, rank * count, all.type), all.type));
+        }
+        report.non_finite[0] = half.run(session.schedules().allgather(), std::move(shares), 1.0f);
+      });
   return report;
 }
 

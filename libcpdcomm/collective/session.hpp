@@ -57,14 +57,16 @@ class Session {
   /// How a call is done that sums nothing.
   Plan plan() const { return plan_of_bytes(size(), segment_bytes_); }
 
-  /// Makes one call: `work(run)` does it. A call counts as made even where it throws.
-  /// @param timeout  0: the session's own
-  /// @param report   bytes and times are filled in
-  template <typename Body>
-  void call(Call call, const Plan& plan, std::chrono::milliseconds timeout, Report& report,
+  /// Makes one call: `body(run)` does it. A call counts as made even where it throws.
+  /// @param make_plan  says how it is done, when it is its turn
+  /// @param timeout    0: the session's own
+  /// @param report     bytes and times are filled in
+  template <typename MakePlan, typename Body>
+  void call(Call call, MakePlan&& make_plan, std::chrono::milliseconds timeout, Report& report,
             Body&& body) {
     const std::lock_guard lock(mutex_);
     check_alive();
+    const Plan plan = make_plan();
     call.sequence = ++sequence_;
     if (call.collective != Collective::barrier) {
       call.options_hash += hash_of(plan);
