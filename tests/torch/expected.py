@@ -27,6 +27,9 @@ class Call:
         }
 
 
+LONGEST_MESSAGE = 60 * 1024  # bytes; longer groups of values do not stay together
+
+
 def _size(count, bits, pairs):
     return (count * bits + 7) // 8 * (2 if pairs else 1)
 
@@ -41,7 +44,7 @@ def ring_cuts(counts, bits, ranks, pairs, group=8):
     begins = np.cumsum([0, *sizes])
     cuts = []
     for begin, size, count, b in zip(begins, sizes, counts, bits, strict=False):
-        unit = 8 if b == 32 else group
+        unit = 8 if b == 32 or _size(group, max(bits), pairs) > LONGEST_MESSAGE else group
         shares = [int(begins[-1]) * c // ranks - int(begin) for c in range(ranks + 1)]
         inside = [min(max(share, 0) // _size(unit, b, pairs) * unit, count) for share in shares]
         cuts.append([i if share < size else count for i, share in zip(inside, shares, strict=True)])
