@@ -27,21 +27,26 @@ class Call:
         }
 
 
+LONGEST_MESSAGE = 60 * 1024  # bytes; longer groups of values do not stay together
+
+
 def _size(count, bits, pairs):
     return (count * bits + 7) // 8 * (2 if pairs else 1)
 
 
-def ring_cuts(counts, bits, ranks, pairs):
+def ring_cuts(counts, bits, ranks, pairs, group=8):
     """Per tensor, where a ring's chunks end in it: equal shares of the wire's bytes.
 
-    A cut moves down to a multiple of 8 values of the tensor that it falls into.
+    A cut moves down to a multiple of 8 values of the tensor that it falls into, and of `group`
+    where so many share a scale exponent (FP32 has none).
     """
     sizes = [_size(count, b, pairs) for count, b in zip(counts, bits, strict=True)]
     begins = np.cumsum([0, *sizes])
     cuts = []
     for begin, size, count, b in zip(begins, sizes, counts, bits, strict=False):
+        unit = 8 if b == 32 or _size(group, max(bits), pairs) > LONGEST_MESSAGE else group
         shares = [int(begins[-1]) * c // ranks - int(begin) for c in range(ranks + 1)]
-        inside = [min(max(share, 0) // _size(8, b, pairs) * 8, count) for share in shares]
+        inside = [min(max(share, 0) // _size(unit, b, pairs) * unit, count) for share in shares]
         cuts.append([i if share < size else count for i, share in zip(inside, shares, strict=True)])
     return cuts
 
@@ -61,7 +66,8 @@ def all_reduce(parts, call):
     wires = [call.wire] * len(counts) if isinstance(call.wire, str) else call.wire
     formats = [ref.exp_man(wire) for wire in wires]
     bits = [ref.code_bits(*f) for f in formats]
-    cuts = ring_cuts(counts, bits, len(parts), call.accumulate == "kahan")
+    group = int(call.scaling.removeprefix("aps:")) if call.scaling.startswith("aps:") else 8
+    cuts = ring_cuts(counts, bits, len(parts), call.accumulate == "kahan", group)
     results = []
     for t, (shape, count) in enumerate(zip(shapes, counts, strict=True)):
         flat = [[np.ascontiguousarray(n[t]).reshape(-1) for n in nodes] for nodes in parts]
