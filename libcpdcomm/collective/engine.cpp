@@ -57,7 +57,7 @@ bool Engine::leave() {
     transport_.progress();
     backoff.idle();
   }
-  return orphans_.empty();
+  return orphans_.empty() || orphans_.outlives_rank();
 }
 
 void Engine::say_good_bye() {

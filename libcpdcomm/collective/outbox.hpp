@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <utility>
 #include <vector>
@@ -47,6 +48,15 @@ class Outbox {
       return true;
     });
     return entries_.empty();
+  }
+
+  /// Whether all that is left reaches its peers without this rank.
+  bool outlives_rank() const {
+    return std::ranges::all_of(entries_, [this](const Entry& entry) {
+      return std::ranges::all_of(entry.requests, [this](transport::Request request) {
+        return transport_->outlives_rank(request);
+      });
+    });
   }
 
   /// Takes over what another outbox has not finished.

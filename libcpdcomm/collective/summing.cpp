@@ -58,19 +58,22 @@ bool fit(const Slices& slices, std::size_t chunks, const reduction::Reduction& w
   return true;
 }
 
-/// False, and nothing has happened, where a segment's words are more than a message.
-bool run_at_once(const Summing& call, reduction::Reduction& words, reduction::Reduction& sum,
-                 const std::vector<std::optional<Grouped>>& grouped) {
+/// Words segment by segment with the sum, or ahead of it where a segment's are more than a message.
+void run_in_groups(const Summing& call, reduction::Reduction& words, reduction::Reduction& sum,
+                   const std::vector<std::optional<Grouped>>& grouped) {
   Session& session = call.session;
   const schedule::Schedule& schedule = call.schedule();
   const Layout layout = layout_of(call, sum, multiples_of(grouped));
   const bool one_chunk = session.size() <= kMostExchangeRanks;
   const GroupSlices slices(layout, grouped, static_cast<std::size_t>(schedule.chunks), one_chunk);
   const auto chunks = one_chunk ? 1 : static_cast<std::size_t>(schedule.chunks);
-  if (!fit(slices, chunks, words)) return false;
+  if (!fit(slices, chunks, words)) {
+    run_words_first(call, words);
+    session.run(call.run, {{schedule, layout, sum}});
+    return;
+  }
   const schedule::Schedule& way = one_chunk ? session.schedules().exchange() : schedule;
   session.run(call.run, {{way, slices, words}, {schedule, layout, sum}});
-  return true;
 }
 
 }  // namespace
@@ -127,8 +130,9 @@ void run_scaled(const Summing& call, reduction::Reduction& words, reduction::Red
   }
   if (words.tensors() == 0) {
     run_alone(call, sum);
-  } else if (!at_once || !fit_a_message(sum, call.session.size(), multiples_of(grouped)) ||
-             !run_at_once(call, words, sum, grouped)) {
+  } else if (at_once && fit_a_message(sum, call.session.size(), multiples_of(grouped))) {
+    run_in_groups(call, words, sum, grouped);
+  } else {
     run_words_first(call, words);
     run_alone(call, sum);
   }

@@ -52,6 +52,11 @@ bool Hosts::done(Request request) {
   return done;
 }
 
+bool Hosts::outlives_rank(Request request) const {
+  if ((request & kLocalRequest) != 0) return memory_->outlives_rank(request & ~kLocalRequest);
+  return network_->outlives_rank(request);
+}
+
 void Hosts::expect(int peer, int channel) {
   if (local_of(peer) == kAcross) network_->expect(peer, channel);
 }

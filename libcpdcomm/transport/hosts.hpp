@@ -25,6 +25,7 @@ class Hosts final : public Transport {
 
   std::byte* allocate(std::size_t bytes) override;
   bool done(Request request) override;
+  bool outlives_rank(Request request) const override;
   void expect(int peer, int channel) override;
   bool take(int peer, int channel, Arrival& arrival) override;
   void release(const Arrival& arrival) override;

@@ -64,6 +64,9 @@ class Transport {
   /// Whether a send is done. A request found done is over.
   virtual bool done(Request request) = 0;
 
+  /// Whether what a send sends is its peer's to read even when this rank has ended.
+  virtual bool outlives_rank(Request /*request*/) const { return false; }
+
   /// Says that messages of `peer` on `channel` will be taken: they then need not wait for a place.
   /// May be said again.
   virtual void expect(int peer, int channel) = 0;

@@ -17,6 +17,9 @@ class WrappedTransport : public transport::Transport {
   std::string_view name() const override { return inner_->name(); }
   int host_of(int rank) const override { return inner_->host_of(rank); }
   std::byte* allocate(std::size_t bytes) override { return inner_->allocate(bytes); }
+  bool outlives_rank(transport::Request request) const override {
+    return inner_->outlives_rank(request);
+  }
   bool done(transport::Request request) override { return inner_->done(request); }
   void expect(int peer, int channel) override { inner_->expect(peer, channel); }
   bool take(int peer, int channel, transport::Arrival& arrival) override {
