@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <numeric>
 #include <string_view>
 #include <vector>
@@ -31,14 +32,17 @@ std::chrono::milliseconds parse_seconds(std::string_view text) {
   return std::chrono::milliseconds(std::max<long long>(1, static_cast<long long>(seconds * 1e3)));
 }
 
-std::uint32_t parse_seed(std::string_view text) {
-  std::uint32_t seed = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
-  if (error != std::errc{} || end != text.data() + text.size()) {
+/// @param what  for people: what an integer of the type `T` from 0 on would be
+template <typename T>
+T parse_count(std::string_view text, std::string_view what) {
+  T count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc{} || end != text.data() + text.size() || count < T{0}) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("'{}' is no seed: an integer from 0 to 2^32 - 1 is", text));
+                fmt::format("'{}' is no {}: an integer from 0 to 2^{} - 1 is", text, what,
+                            std::numeric_limits<T>::digits));
   }
-  return seed;
+  return count;
 }
 
 bool parse_switch(std::string_view text) {
@@ -86,7 +90,9 @@ constexpr std::array kVariables = {
     Variable{"CPDCOMM_ROUNDING", [](std::string_view text,
                                     Environment& s) { s.options.rounding = parse_rounding(text); }},
     Variable{"CPDCOMM_SEED",
-             [](std::string_view text, Environment& s) { s.options.seed = parse_seed(text); }},
+             [](std::string_view text, Environment& s) {
+               s.options.seed = parse_count<std::uint32_t>(text, "seed");
+             }},
     Variable{"CPDCOMM_TIMEOUT", [](std::string_view text,
                                    Environment& s) { s.options.timeout = parse_seconds(text); }},
     Variable{"CPDCOMM_TUNING", [](std::string_view text, Environment& s) { s.tuning = text; }},
@@ -94,6 +100,14 @@ constexpr std::array kVariables = {
              [](std::string_view text, Environment& s) { s.check = parse_check(text); }},
     Variable{"CPDCOMM_SHARED_MEMORY",
              [](std::string_view text, Environment& s) { s.shared_memory = parse_switch(text); }},
+    Variable{"CPDCOMM_CODEC_THREADS",
+             [](std::string_view text, Environment& s) {
+               s.codec_threads = parse_count<int>(text, "number of threads");
+             }},
+    Variable{"CPDCOMM_SEGMENT_BYTES",
+             [](std::string_view text, Environment& s) {
+               s.segment_bytes = parse_count<std::size_t>(text, "number of bytes");
+             }},
     Variable{"CPDCOMM_DEBUG",
              [](std::string_view text, Environment& s) { s.debug = parse_debug(text); }},
 };
@@ -145,17 +159,17 @@ Environment read_environment() {
   }
   if (settings.debug) {
     const AllreduceOptions& o = settings.options;
-    fmt::print(stderr,
-               "cpdcomm: from the environment: wire={} scaling={} accumulate={} algorithm={} "
-               "across={} inner={} result={} rounding={} seed={} timeout={} tuning={} check={} "
-               "shared_memory={}\n",
-               o.wire.to_string(), to_string(o.scaling), to_string(o.accumulate),
-               to_string(o.algorithm), to_string(o.across), o.inner ? o.inner->to_string() : "wire",
-               to_string(o.result), to_string(o.rounding),
-               o.seed ? std::to_string(*o.seed) : "default",
-               o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default",
-               settings.tuning.empty() ? "built in" : settings.tuning, settings.check ? 1 : 0,
-               settings.shared_memory ? "on" : "off");
+    fmt::print(
+        stderr,
+        "cpdcomm: from the environment: wire={} scaling={} accumulate={} algorithm={} "
+        "across={} inner={} result={} rounding={} seed={} timeout={} tuning={} check={} "
+        "shared_memory={} codec_threads={} segment_bytes={}\n",
+        o.wire.to_string(), to_string(o.scaling), to_string(o.accumulate), to_string(o.algorithm),
+        to_string(o.across), o.inner ? o.inner->to_string() : "wire", to_string(o.result),
+        to_string(o.rounding), o.seed ? std::to_string(*o.seed) : "default",
+        o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default",
+        settings.tuning.empty() ? "built in" : settings.tuning, settings.check ? 1 : 0,
+        settings.shared_memory ? "on" : "off", settings.codec_threads, settings.segment_bytes);
   }
   return settings;
 }

@@ -9,10 +9,12 @@ namespace cpdcomm {
 /// All that CPDCOMM_ variables say.
 struct Environment {
   AllreduceOptions options;
-  std::string tuning;         ///< CommunicatorOptions::tuning
-  bool check = false;         ///< CommunicatorOptions::check
-  bool shared_memory = true;  ///< CommunicatorOptions::shared_memory
-  bool debug = false;         ///< what was decided is printed to stderr, one line each
+  std::string tuning;             ///< CommunicatorOptions::tuning
+  bool check = false;             ///< CommunicatorOptions::check
+  bool shared_memory = true;      ///< CommunicatorOptions::shared_memory
+  int codec_threads = 0;          ///< CommunicatorOptions::codec_threads
+  std::size_t segment_bytes = 0;  ///< CommunicatorOptions::segment_bytes
+  bool debug = false;             ///< what was decided is printed to stderr, one line each
 };
 
 /// Read once.

@@ -131,6 +131,8 @@ CPDCOMM_API std::optional<Format> parse_inner(std::string_view text);
 /// | CPDCOMM_SHARED_MEMORY | `off` does as CommunicatorOptions::shared_memory = false | off |
 /// | CPDCOMM_TUNING | CommunicatorOptions::tuning, where that is empty | cluster.json |
 /// | CPDCOMM_CHECK | CommunicatorOptions::check, where that is false; 0 or 1 | 1 |
+/// | CPDCOMM_CODEC_THREADS | CommunicatorOptions::codec_threads, where that is 0 | 1 |
+/// | CPDCOMM_SEGMENT_BYTES | CommunicatorOptions::segment_bytes, where that is 0 | 32768 |
 /// | CPDCOMM_DEBUG | `info` prints to stderr what is in force, and rank 0 what is chosen | info |
 ///
 /// They are read once. An unknown CPDCOMM_ name is warned about on stderr with the nearest known.

@@ -9,7 +9,6 @@
 #include "collective/tuning/builtin.hpp"
 #include "environment.hpp"
 #include "reduction/plain.hpp"
-
 #include "topology/cores.hpp"
 
 namespace cpdcomm::collective {
@@ -17,7 +16,8 @@ namespace {
 
 constexpr std::size_t kSmallestSegment = 64;
 
-std::size_t checked_segment(std::size_t asked) {
+std::size_t segment_bytes(std::size_t asked) {
+  if (asked == 0) asked = environment().segment_bytes;
   if (asked == 0) return asked;
   if (asked < kSmallestSegment || asked > kLargestSegment) {
     throw Error(ErrorCode::invalid_argument, fmt::format("segment_bytes is {}; allowed is {} to {}",
@@ -43,6 +43,7 @@ constexpr int kMostChosenThreads = 4;
 
 int codec_threads(int asked, const transport::Transport& transport) {
   constexpr int kMostThreads = 256;
+  if (asked == 0) asked = environment().codec_threads;
   if (asked == 0) {
     const int spare = topology::spare_cores(transport.ranks_on_machine());
     return std::min(1 + spare, kMostChosenThreads);
@@ -61,7 +62,7 @@ Session::Session(std::unique_ptr<transport::Transport> transport,
       hosts_(hosts_of(*transport_)),
       schedules_(transport_->rank(), hosts_),
       timeout_(checked_timeout(options.timeout)),
-      segment_bytes_(checked_segment(options.segment_bytes)),
+      segment_bytes_(segment_bytes(options.segment_bytes)),
       tuning_(options.tuning),
       checks_(options.check) {
   // Ranks of one process were asked for the same.

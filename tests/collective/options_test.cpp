@@ -6,6 +6,7 @@
 #include <map>
 
 #include "cpdcomm/error.hpp"
+#include "cpdcomm/threads.hpp"
 #include "cpdcomm/version.hpp"
 #include "environment.hpp"
 
@@ -124,6 +125,16 @@ TEST(EnvironmentDeathTest, CanForbidSharedMemory) {
                [] { return !environment().shared_memory; });
 }
 
+TEST(EnvironmentDeathTest, SaysHowManyThreadsAndBytes) {
+  expect_under({{"CPDCOMM_CODEC_THREADS", "3"}, {"CPDCOMM_SEGMENT_BYTES", "4096"}}, 0, "^$", [] {
+    return environment().codec_threads == 3 && environment().segment_bytes == 4096;
+  });
+  const auto make = [] { return make_thread_communicators(2).size() == 2; };
+  expect_under({{"CPDCOMM_CODEC_THREADS", "2"}, {"CPDCOMM_SEGMENT_BYTES", "4096"}}, 0, "^$", make);
+  expect_under({{"CPDCOMM_CODEC_THREADS", "1000"}}, 2, "1000.*256", make);
+  expect_under({{"CPDCOMM_SEGMENT_BYTES", "3"}}, 2, "is 3; allowed is 64", make);
+}
+
 TEST(EnvironmentDeathTest, SaysWhatIsInForce) {
   expect_under({{"CPDCOMM_DEBUG", "info"}, {"CPDCOMM_WIRE", "e5m2"}}, 0, "wire=e5m2",
                [] { return environment_options().wire == Format::floating(5, 2); });
@@ -143,6 +154,8 @@ TEST(EnvironmentDeathTest, NamesTheVariableThatIsWrong) {
   }
   expect_under({{"CPDCOMM_SHARED_MEMORY", "no"}}, 2, "CPDCOMM_SHARED_MEMORY.*on, off", read);
   expect_under({{"CPDCOMM_DEBUG", "yes"}}, 2, "CPDCOMM_DEBUG.*yes", read);
+  expect_under({{"CPDCOMM_CODEC_THREADS", "-1"}}, 2, "CPDCOMM_CODEC_THREADS.*0 to 2.31", read);
+  expect_under({{"CPDCOMM_SEGMENT_BYTES", "4K"}}, 2, "CPDCOMM_SEGMENT_BYTES.*4K", read);
   expect_under({{"CPDCOMM_CHECK", "maybe"}}, 2, "CPDCOMM_CHECK.*maybe", read);
 }
 
