@@ -165,7 +165,8 @@ def result(options, call, want, group, **environment):
 
 def test_the_environment_is_the_groups_default():
     e4m3 = {"CPDCOMM_WIRE": "e4m3", "CPDCOMM_SCALING": "none", "CPDCOMM_ALGORITHM": "ring"}
-    _, said = result({}, {}, E4M3, E4M3, CPDCOMM_DEBUG="info", **e4m3)
+    algorithm, said = result({}, {}, E4M3, E4M3, CPDCOMM_DEBUG="info", **e4m3)
+    assert algorithm == "ring"
     for words in (
         "wire=e4m3",
         "scaling=none",
@@ -179,7 +180,10 @@ def test_the_environment_is_the_groups_default():
 
 
 def test_options_win_over_the_environment():
-    result(PLAIN | {"wire": "e4m3"}, {}, E4M3, E4M3, CPDCOMM_WIRE="e5m2")
+    options = PLAIN | {"wire": "e4m3", "algorithm": "tree"}
+    environment = {"CPDCOMM_WIRE": "e5m2", "CPDCOMM_ALGORITHM": "ring"}
+    algorithm, _ = result(options, {}, E4M3, E4M3, **environment)
+    assert algorithm == "tree"
 
 
 def test_the_call_wins_over_all():

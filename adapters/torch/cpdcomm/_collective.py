@@ -24,17 +24,17 @@ def all_reduce(
     tensors: Sequence[Tensor] | Tensor,
     wire: str | Sequence[str | None] | None = None,
     scaling: str | None = None,
-    accumulate: str = "wide",
-    algorithm: str = "automatic",
+    accumulate: str | None = None,
+    algorithm: str | None = None,
     op: str = "sum",
     group: dist.ProcessGroup | None = None,
     *,
     boundaries: Sequence[int] | None = None,
     rounding: str | None = None,
     seed: int | None = None,
-    across: str = "automatic",
-    inner: str = "fp32",
-    result: str = "full",
+    across: str | None = None,
+    inner: str | None = None,
+    result: str | None = None,
     out: Sequence[Tensor] | Tensor | None = None,
     input_factor: float = 1.0,
     output_factor: float = 1.0,
@@ -53,10 +53,10 @@ def all_reduce(
             ``"delayed"`` (that of the call before; see ``scale_memory``), ``"none"``. None means
             aps wherever a float wire other than fp32 is asked for.
         accumulate: how partial sums are kept: ``"wide"``, ``"rounded"``, ``"kahan"``, ``"exact"``
-            or ``"majority"``. This, ``algorithm``, ``across``, ``inner`` and ``result`` are the
-            call's own, whatever the group's options say.
+            or ``"majority"``. None is what the group's options say, ``"wide"`` unless asked.
         algorithm: ``"automatic"``, ``"direct"``, ``"ring"``, ``"tree"``, ``"halving_doubling"`` or
-            ``"hierarchical"``: inside each host first, then across hosts.
+            ``"hierarchical"``: inside each host first, then across hosts. None is the group's, and
+            so are None of ``across``, ``inner`` and ``result``.
         op: ``"sum"`` or ``"avg"``.
         group: None is the default group.
         boundaries: where each tensor ends in a flat buffer, ascending; the last is its size. Each

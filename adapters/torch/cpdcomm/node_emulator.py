@@ -55,13 +55,13 @@ class NodeEmulator:
         *,
         wire: str | Sequence[str | None] | None = None,
         scaling: str | None = None,
-        accumulate: str = "wide",
-        algorithm: str = "automatic",
+        accumulate: str | None = None,
+        algorithm: str | None = None,
         op: str = "sum",
         group: dist.ProcessGroup | None = None,
         rounding: str | None = None,
         seed: int | None = None,
-        result: str = "full",
+        result: str | None = None,
         scale_memory: DelayedScaling | None = None,
     ) -> None:
         if not isinstance(nodes, int) or nodes < 1:
