@@ -311,6 +311,7 @@ void Engine::say(const Call& call, Kind kind, ErrorCode code, const std::string&
   Buffer message = pool_.take();
   write_notice(call, kind, code, size, message.data());
   std::memcpy(message.body(), reason.data(), size);
+  bytes_of_notices_ += peers_.size() * (sizeof(MessageHeader) + size);
   orphans_.send({.own = std::move(message)}, sizeof(MessageHeader) + size, channel, peers_);
 }
 
