@@ -64,7 +64,10 @@ struct Tensor {
 /// What an all-reduce did.
 struct Report {
   Algorithm algorithm = Algorithm::automatic;  ///< the one taken
-  std::uint64_t wire_bytes = 0;     ///< sent by this rank, headers and exponents included
+  /// Sent by this rank for this call, headers and exponents included: the same for the same call.
+  /// Not in it is what a communicator sends once, the tuning table before the first sum, and what
+  /// ranks say to peers that they have waited for long.
+  std::uint64_t wire_bytes = 0;
   std::uint64_t logical_bytes = 0;  ///< the tensors' values as FP32 (or their own exact type)
   double codec_seconds = 0;         ///< encoding, decoding and adding
   double wait_seconds = 0;          ///< nothing to do until a peer's message comes

@@ -185,9 +185,7 @@ void Engine::drop_old_notices(const Call& call) {
 void Engine::read_control(const Call& call, int peer) {
   Inbox& box = inbox(peer, kControl);
   while (const std::byte* message = box.peek(call.sequence)) {
-    MessageHeader header;
-    std::memcpy(&header, message, sizeof header);
-    if (header.sequence > call.sequence) return;
+    if (sequence_of(message) > call.sequence) return;
     check_call(call, peer, message);
     box.take();
   }
@@ -251,6 +249,10 @@ bool Engine::collect(const Operation& operation, Lane& lane) {
     Inbox& box = inbox(expected->peer, lane.channel);
     const std::byte* message = box.peek(operation.call.sequence);
     if (message == nullptr) return false;
+    // A peer in a later call has given this one up, and has said why before.
+    if (sequence_of(message) > operation.call.sequence) {
+      read_control(operation.call, expected->peer);
+    }
     check({operation.call, lane.phase().number, lane.segment(), lane.step().chunk, *expected,
            lane.body_bytes(*expected)},
           {message, box.size()});
@@ -311,6 +313,7 @@ void Engine::say(const Call& call, Kind kind, ErrorCode code, const std::string&
   Buffer message = pool_.take();
   write_notice(call, kind, code, size, message.data());
   std::memcpy(message.body(), reason.data(), size);
+  bytes_of_notices_ += peers_.size() * (sizeof(MessageHeader) + size);
   orphans_.send({.own = std::move(message)}, sizeof(MessageHeader) + size, channel, peers_);
 }
 

@@ -35,6 +35,9 @@ class Engine {
   /// Tells every peer that this rank does not take part in a call.
   void refuse(const Call& call, ErrorCode code, const std::string& reason);
 
+  /// Of all that was sent: what ranks say about their calls, at times that chance decides.
+  std::uint64_t bytes_of_notices() const { return bytes_of_notices_; }
+
   /// From any thread: the run under way, and every later one, ends with Error peer_failed.
   void abort() { aborted_ = true; }
 
@@ -75,7 +78,8 @@ class Engine {
   bool said_waiting_ = false;   // in this run
   bool many_segments_ = false;  // in this run: threads could work on several
   Outbox orphans_;              // sent in calls that failed, or beside them
-  std::vector<int> peers_;      // scratch
+  std::uint64_t bytes_of_notices_ = 0;
+  std::vector<int> peers_;  // scratch
   Workers workers_;
 };
 

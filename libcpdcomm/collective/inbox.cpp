@@ -1,20 +1,9 @@
 #include "collective/inbox.hpp"
 
-#include <cstring>
-
 namespace cpdcomm::collective {
-namespace {
-
-std::uint64_t sequence_of(const Held& held) {
-  MessageHeader header;
-  std::memcpy(&header, held.data(), sizeof header);
-  return header.sequence;
-}
-
-}  // namespace
 
 const std::byte* Inbox::peek(std::uint64_t sequence) {
-  while (!next_ || sequence_of(*next_) < sequence) {
+  while (!next_ || sequence_of(next_->data()) < sequence) {
     next_.reset();
     transport::Arrival arrival;
     if (!transport_->take(peer_, channel_, arrival)) return nullptr;

@@ -103,11 +103,20 @@ Layout::Cut Layout::next(Cut at) const {
   return index < line.count ? Cut{at.tensor, index} : Cut{at.tensor + 1, 0};
 }
 
-bool fit_a_message(const reduction::Reduction& reduction, int parts,
-                   std::span<const std::size_t> multiples) {
-  for (std::size_t tensor = 0; tensor < multiples.size(); ++tensor) {
-    const std::size_t values =
-        std::min(reduction.count(tensor), std::lcm(reduction.alignment(tensor), multiples[tensor]));
+bool cuts_fit_a_message(const reduction::Reduction& reduction, int parts) {
+  for (std::size_t tensor = 0; tensor < reduction.tensors(); ++tensor) {
+    const std::size_t values = std::min(reduction.count(tensor), reduction.alignment(tensor));
+    if (most_bytes(reduction, tensor, values, parts) > kLargestBody) return false;
+  }
+  return true;
+}
+
+bool groups_fit_a_message(const reduction::Reduction& reduction, int parts,
+                          std::span<const std::size_t> groups) {
+  constexpr std::size_t kMostValues = 8 * kLargestBody;  // of one bit
+  for (std::size_t tensor = 0; tensor < groups.size(); ++tensor) {
+    if (groups[tensor] > kMostValues) return false;
+    const std::size_t values = std::lcm(reduction.alignment(tensor), groups[tensor]);
     if (most_bytes(reduction, tensor, values, parts) > kLargestBody) return false;
   }
   return true;

@@ -61,9 +61,12 @@ class Layout final : public Slices {
   std::size_t segments_ = 1;
 };
 
-/// Whether so many values of each tensor, and its alignment, fit into a message of any payload.
+/// Whether the values between two cuts of each tensor fit into a message of any payload.
 /// @param parts  the most parts that a message carries
-bool fit_a_message(const reduction::Reduction& reduction, int parts,
-                   std::span<const std::size_t> multiples);
+bool cuts_fit_a_message(const reduction::Reduction& reduction, int parts);
+/// The same for whole groups of so many values. However few values a tensor has, what is asked for
+/// decides, so that a tensor that is less than one group is still shared out among the ranks.
+bool groups_fit_a_message(const reduction::Reduction& reduction, int parts,
+                          std::span<const std::size_t> groups);
 
 }  // namespace cpdcomm::collective

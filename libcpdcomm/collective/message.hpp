@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "transport/transport.hpp"
@@ -44,6 +45,13 @@ struct MessageHeader {
   std::uint16_t body_bytes;
 };
 static_assert(sizeof(MessageHeader) == 48 && std::is_trivially_copyable_v<MessageHeader>);
+
+/// The number of the call that a message belongs to.
+inline std::uint64_t sequence_of(const std::byte* message) {
+  MessageHeader header;
+  std::memcpy(&header, message, sizeof header);
+  return header.sequence;
+}
 
 inline constexpr std::uint32_t kMagic = 0x43445043;  // "CPDC"
 

@@ -133,6 +133,7 @@ void Session::settle(Run& run, std::span<const Tensor> tensors, const AllreduceO
   make_tuner(terms);
   run.plan = tuner_->plan(tuning::question_of(tensors, options, *transport_, !terms.check));
   run.settles = true;
+  run.sent_before = bytes_of_values();
 }
 
 void Session::make_tuner(const tuning::Terms& terms) {

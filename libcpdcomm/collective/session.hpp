@@ -22,7 +22,8 @@ struct Run {
   const Call& call;
   Plan plan;
   Clock::time_point deadline;
-  std::uint8_t phase = 0;  ///< the next one's number
+  std::uint64_t sent_before;  ///< bytes that are not the call's own
+  std::uint8_t phase = 0;     ///< the next one's number
   Times times;
   bool settles = false;  ///< a plan's table was told to all in it
 };
@@ -71,8 +72,7 @@ class Session {
     if (call.collective != Collective::barrier) {
       call.options_hash += hash_of(plan);
     }
-    const std::uint64_t sent = transport_->bytes_sent();
-    Run run{call, plan, deadline(timeout), 0, {}};
+    Run run{call, plan, deadline(timeout), bytes_of_values(), 0, {}};
     try {
       body(run);
     } catch (const Error& error) {
@@ -84,7 +84,7 @@ class Session {
     }
     // It takes all ranks to end a call: all know the table now.
     settled_ = settled_ || run.settles;
-    report.wire_bytes = transport_->bytes_sent() - sent;
+    report.wire_bytes = bytes_of_values() - run.sent_before;
     report.codec_seconds = run.times.codec;
     report.wait_seconds = run.times.wait;
   }
@@ -100,6 +100,10 @@ class Session {
   void share(Run& run, tuning::Terms& terms);
   void make_tuner(const tuning::Terms& terms);
   void check_alive() const;
+  /// Sent so far, without what depends on chance: the same calls send the same.
+  std::uint64_t bytes_of_values() const {
+    return transport_->bytes_sent() - engine_.bytes_of_notices();
+  }
   Clock::time_point deadline(std::chrono::milliseconds timeout) const;
   void tell_peers(const Call& call, ErrorCode code, const std::string& reason);
   void fail(const Call& call, ErrorCode code, const std::string& reason);

@@ -121,8 +121,7 @@ void run_alone(const Summing& call, reduction::Reduction& reduction) {
 
 void run_scaled(const Summing& call, reduction::Reduction& words, reduction::Reduction& sum,
                 const std::vector<std::optional<Grouped>>& grouped, bool at_once) {
-  const std::vector<std::size_t> ones(sum.tensors(), 1);
-  if (!fit_a_message(sum, call.session.size(), ones)) {
+  if (!cuts_fit_a_message(sum, call.session.size())) {
     throw Error(ErrorCode::unsupported,
                 fmt::format("the values between two cuts of a tensor (a block of wire and inner "
                             "format) take more than the {} bytes of a message",
@@ -130,7 +129,7 @@ void run_scaled(const Summing& call, reduction::Reduction& words, reduction::Red
   }
   if (words.tensors() == 0) {
     run_alone(call, sum);
-  } else if (at_once && fit_a_message(sum, call.session.size(), multiples_of(grouped))) {
+  } else if (at_once && groups_fit_a_message(sum, call.session.size(), multiples_of(grouped))) {
     run_in_groups(call, words, sum, grouped);
   } else {
     run_words_first(call, words);

@@ -65,7 +65,8 @@ std::vector<schedule::Schedule> schedules_of(const Case& of) {
 std::vector<std::size_t> multiples_of(const Case& of, const reduction::Reduction& reduction) {
   if (!is_scaled(of) || of.scaling.group == 0) return {};
   const std::vector<std::size_t> group{of.scaling.group};
-  return collective::fit_a_message(reduction, of.ranks, group) ? group : std::vector<std::size_t>();
+  return collective::groups_fit_a_message(reduction, of.ranks, group) ? group
+                                                                      : std::vector<std::size_t>();
 }
 
 /// Where each chunk ends. A reduction tells how many bytes values take; it sums nothing here.

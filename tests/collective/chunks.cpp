@@ -41,7 +41,7 @@ std::vector<std::vector<int>> chunks_of(const std::vector<std::size_t>& counts,
   std::vector<std::size_t> multiples;
   if (rules.group != 0 && rules.aps && !rules.wire.is_fp32()) {
     multiples.assign(counts.size(), rules.group);
-    if (!collective::fit_a_message(*reduction, ranks, multiples)) multiples.clear();
+    if (!collective::groups_fit_a_message(*reduction, ranks, multiples)) multiples.clear();
   }
   const auto layout = collective::Layout::balanced(*reduction, ranks, count, 1 << 14, multiples);
   std::vector<reduction::Range> ranges;

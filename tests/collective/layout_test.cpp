@@ -140,6 +140,26 @@ TEST(Layout, BalancesChunks) {
   }
 }
 
+TEST(Layout, KeepsGroupsTogetherThatAMessageHolds) {
+  Random random(4);
+  const auto fit = [&](std::size_t count, std::size_t group, Accumulate accumulate) {
+    reduction::FloatTensor tensor{};
+    tensor.sources.resize(1);
+    tensor.count = count;
+    tensor.codec = codec::codec_for(Format::floating(3, 2));
+    const auto reduction = reduction::make_float_reduction(accumulate, {tensor}, false, 1.0f);
+    return collective::groups_fit_a_message(*reduction, 4, {{group}});
+  };
+  for (const std::size_t count : {0u, 1u, 16000u, 10000000u}) {
+    SCOPED_TRACE(count);
+    EXPECT_TRUE(fit(count, 65536, Accumulate::wide));
+    EXPECT_FALSE(fit(count, 65536, Accumulate::kahan));
+    // A tensor of fewer values is not one group that fits: it would be one rank's alone.
+    EXPECT_FALSE(fit(count, 100000, Accumulate::wide));
+    EXPECT_FALSE(fit(count, std::size_t{1} << 62, Accumulate::wide));
+  }
+}
+
 TEST(Layout, HasASegmentForNothing) {
   Random random(3);
   const auto reduction = plain_reduction({}, random);

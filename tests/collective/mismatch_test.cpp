@@ -292,6 +292,25 @@ TEST(MismatchOfSegments, IsFound) {
   ranks.run([](Communicator& self) { self.barrier(); });
 }
 
+/// Who refuses may be in its next call before its peers come to this one.
+TEST(MismatchWithRefusal, SaysWhyAfterTheRankHasGoneOn) {
+  for (const int count : {2, 3}) {
+    Ranks ranks(count);
+    const auto outcomes = ranks.outcomes([&](Communicator& self) {
+      if (self.rank() == 0) {
+        self.refuse("one of two parts");
+      } else {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        const Outcome told = outcome_of([&] { sum(self, 1000, usual(Algorithm::direct)); });
+        EXPECT_TRUE(told.is(ErrorCode::mismatch)) << told;
+        EXPECT_NE(told.message.find("one of two parts"), std::string::npos) << told;
+      }
+      sum(self, 500, usual(Algorithm::direct));
+    });
+    for (const Outcome& outcome : outcomes) EXPECT_FALSE(outcome.code) << outcome;
+  }
+}
+
 /// A broadcast does not wait for all, so some ranks of it may not notice; but every rank goes on.
 TEST(MismatchWithBroadcast, LeavesTheCommunicatorUsable) {
   for (const int count : {2, 3, 4, 5, 8}) {

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cstring>
+
+#include "collective/message.hpp"
 #include "collective/sum_case.hpp"
 #include "support/formats.hpp"
 #include "support/random.hpp"
@@ -62,7 +65,7 @@ TEST(WireBytes, OfTheCompensationTravelOnlyByHops) {
   }
 }
 
-/// Counts by itself what it is given to send.
+/// Counts by itself what it is given to send, but for what ranks say about their calls.
 class CountingTransport final : public WrappedTransport {
  public:
   CountingTransport(std::unique_ptr<Transport> inner, std::uint64_t& bytes)
@@ -70,14 +73,16 @@ class CountingTransport final : public WrappedTransport {
 
  private:
   transport::Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
-    bytes_ += bytes.size();
+    collective::MessageHeader header;
+    std::memcpy(&header, bytes.data(), sizeof header);
+    if (header.kind == collective::Kind::data) bytes_ += bytes.size();
     return WrappedTransport::start_send(peer, channel, bytes);
   }
 
   std::uint64_t& bytes_;
 };
 
-TEST(WireBytes, AreAllThatIsSent) {
+TEST(WireBytes, AreAllThatIsSentForTheCall) {
   PerRank<std::uint64_t> sent(3, 0);
   std::vector<Communicator> communicators;
   for (auto& transport : transport::make_thread_transports(3)) {
@@ -99,6 +104,22 @@ TEST(WireBytes, AreAllThatIsSent) {
     });
   }
   EXPECT_EQ(reported, sent);
+}
+
+/// A rank that waits for long says so, which depends on chance.
+TEST(WireBytes, AreTheSameHoweverLongARankWaits) {
+  Ranks ranks(2);
+  PerRank<std::uint64_t> sent(2, 0);
+  for (const int late : {0, 500}) {
+    ranks.run([&](Communicator& self) {
+      if (self.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(late));
+      std::vector<float> values(100, 1.0f);
+      const std::uint64_t bytes =
+          self.allreduce(values, {.algorithm = Algorithm::direct}).wire_bytes;
+      EXPECT_TRUE(late == 0 || bytes == sent[index_of(self)]) << bytes;
+      sent[index_of(self)] = bytes;
+    });
+  }
 }
 
 TEST(WireBytes, OfOneRankAreNone) {

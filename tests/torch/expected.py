@@ -27,7 +27,7 @@ class Call:
         }
 
 
-LONGEST_MESSAGE = 60 * 1024  # bytes; longer groups of values do not stay together
+LARGEST_BODY = 60 * 1024 - 48  # bytes of a message; larger groups of values do not stay together
 
 
 def _size(count, bits, pairs):
@@ -42,9 +42,11 @@ def ring_cuts(counts, bits, ranks, pairs, group=8):
     """
     sizes = [_size(count, b, pairs) for count, b in zip(counts, bits, strict=True)]
     begins = np.cumsum([0, *sizes])
+    largest = max((_size(group, b, pairs) for b in bits if b != 32), default=0)
+    together = group if largest <= LARGEST_BODY else 8
     cuts = []
     for begin, size, count, b in zip(begins, sizes, counts, bits, strict=False):
-        unit = 8 if b == 32 or _size(group, max(bits), pairs) > LONGEST_MESSAGE else group
+        unit = 8 if b == 32 else together
         shares = [int(begins[-1]) * c // ranks - int(begin) for c in range(ranks + 1)]
         inside = [min(max(share, 0) // _size(unit, b, pairs) * unit, count) for share in shares]
         cuts.append([i if share < size else count for i, share in zip(inside, shares, strict=True)])

@@ -197,7 +197,8 @@ void define_reports(py::module_& m) {
       .def_property_readonly(
           "algorithm", [](const Report& r) { return to_string(r.algorithm); }, "The one taken.")
       .def_readonly("wire_bytes", &Report::wire_bytes,
-                    "Bytes sent by this rank, headers and exponents included.")
+                    "Bytes that this rank sent for the call, headers and exponents included; the "
+                    "tuning table that a group sends once is not in it.")
       .def_readonly("logical_bytes", &Report::logical_bytes, "The tensors as float32, in bytes.")
       .def_readonly("codec_seconds", &Report::codec_seconds, "Encoding, decoding and adding.")
       .def_readonly("wait_seconds", &Report::wait_seconds, "Waiting for peers' messages.")
