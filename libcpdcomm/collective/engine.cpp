@@ -18,6 +18,10 @@ constexpr std::size_t kLongestReason = 1000;
 constexpr auto kLastWait = std::chrono::seconds(2);
 constexpr std::uint64_t kCallsBetweenSweeps = 16;
 
+Error ended(const Call& call, const std::string& end) {
+  return {ErrorCode::peer_failed, fmt::format("{}: {}", describe(call), end)};
+}
+
 }  // namespace
 
 Engine::Engine(transport::Transport& transport, int threads)
@@ -72,7 +76,7 @@ void Engine::say_good_bye() {
 bool Engine::all_left() {
   bool all = true;
   for (int peer = 0; peer < transport_.size(); ++peer) {
-    if (peer == transport_.rank()) continue;
+    if (peer == transport_.rank() || transport_.end_of(peer)) continue;
     for (int channel = 0; channel <= kControl; ++channel) {
       if (inbox(peer, channel).peek(kLeft) == nullptr) all = false;
     }
@@ -96,7 +100,7 @@ void Engine::expect_messages(const Operation& operation, int channel) {
 
 void Engine::start(const Operation& operation) {
   said_waiting_ = false;
-  if (operation.call.sequence % kCallsBetweenSweeps == 0) drop_old_notices(operation.call);
+  drop_old(operation.call);
   const std::size_t segments = operation.phases.front().slices.segments();
   many_segments_ = segments > 1;
   const std::size_t used = std::min(lanes_.size(), segments);
@@ -159,9 +163,23 @@ void Engine::look_after(const Operation& operation, const Backoff& backoff) {
     throw Error(ErrorCode::timeout, fmt::format("{} did not end in time: waiting for rank {}",
                                                 describe(operation.call), awaited_peer()));
   }
+  look_for_ends(operation);
   if (!backoff.sleeping()) return;
   if (!said_waiting_) say_waiting(operation.call);
   look_around(operation.call);
+}
+
+/// Who waits for a rank that has ended waits in vain.
+void Engine::look_for_ends(const Operation& operation) {
+  for (const auto& lane : lanes_) {
+    if (!lane->active) continue;
+    lane->for_each_awaited([&](const Message& message) {
+      const auto end = transport_.end_of(message.peer);
+      // In this order: what it sent before its end is there.
+      if (!end || inbox(message.peer, lane->channel).peek(operation.call.sequence)) return;
+      throw ended(operation.call, *end);
+    });
+  }
 }
 
 /// What one rank waits for may depend on a rank that waits for it, when their calls differ. But
@@ -175,10 +193,14 @@ void Engine::look_around(const Call& call) {
   }
 }
 
-/// What slow ranks have been told and had no time to read must not pile up.
-void Engine::drop_old_notices(const Call& call) {
-  for (int peer = 0; peer < transport_.size(); ++peer) {
-    if (peer != transport_.rank()) inbox(peer, kControl).peek(call.sequence);
+/// What slow ranks have been told and had no time to read must not pile up, nor what was sent in
+/// calls that failed, on channels that calls since then may not look at.
+void Engine::drop_old(const Call& call) {
+  if (!failed_ && call.sequence % kCallsBetweenSweeps != 0) return;
+  for (int channel = failed_ ? 0 : kControl; channel <= kControl; ++channel) {
+    for (int peer = 0; peer < transport_.size(); ++peer) {
+      if (peer != transport_.rank()) inbox(peer, channel).peek(call.sequence);
+    }
   }
 }
 
@@ -282,7 +304,10 @@ void Engine::post(const Operation& operation, Lane& lane) {
         message.own.data());
   }
   peers_.clear();
-  for (const Message& send : step.send) peers_.push_back(send.peer);
+  for (const Message& send : step.send) {
+    if (const auto end = transport_.end_of(send.peer)) throw ended(operation.call, *end);
+    peers_.push_back(send.peer);
+  }
   lane.outbox.send(std::move(message), sizeof(MessageHeader) + body, lane.channel, peers_);
 }
 

@@ -56,9 +56,10 @@ class Engine {
   void next_segment(const Operation& operation, Lane& lane);
   bool busy() const;
   void look_after(const Operation& operation, const Backoff& backoff);
+  void look_for_ends(const Operation& operation);
   void look_around(const Call& call);
   void read_control(const Call& call, int peer);
-  void drop_old_notices(const Call& call);
+  void drop_old(const Call& call);
   void hear_last_words(const Call& call);
   void say_waiting(const Call& call);
   void say(const Call& call, Kind kind, ErrorCode code, const std::string& reason, int channel);

@@ -29,6 +29,23 @@ class Lane final : public Job {
 
   /// The message that the step waits for next; null when all have arrived.
   const schedule::Message* awaited() const;
+  /// Calls each(message) for all that the lane still waits for in this phase.
+  template <typename Each>
+  void for_each_awaited(Each&& each) const {
+    std::size_t arrived = arrived_.size();
+    for (std::size_t next = step_; next < phase().schedule.steps.size(); ++next) {
+      const schedule::Step& step = phase().schedule.steps[next];
+      for (const auto* const messages : {&step.inside, &step.receive}) {
+        for (const schedule::Message& message : *messages) {
+          if (arrived != 0) {
+            --arrived;
+          } else {
+            each(message);
+          }
+        }
+      }
+    }
+  }
   /// Bytes of a message of this step's slice, without its header.
   std::size_t body_bytes(const schedule::Message& message) const;
   void arrive(Held message) { arrived_.push_back(std::move(message)); }

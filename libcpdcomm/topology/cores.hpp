@@ -1,7 +1,5 @@
 #pragma once
 
-#include <string>
-
 namespace cpdcomm::topology {
 
 /// Cores as this process sees them.
@@ -19,8 +17,5 @@ int spare_cores(const Cores& cores, int ranks_on_host);
 
 /// The same, of this process as it is bound now.
 int spare_cores(int ranks_on_host);
-
-/// For people: "package 0, NUMA node 0, 4 of 4 cores".
-std::string describe_place();
 
 }  // namespace cpdcomm::topology

@@ -1,4 +1,3 @@
-#include <fmt/format.h>
 #include <hwloc.h>
 #include <unistd.h>
 
@@ -59,14 +58,6 @@ int count_cores(hwloc_const_cpuset_t set) {
   return std::max(1, cores);
 }
 
-std::string numbers(const char* name, hwloc_obj_type_t type, hwloc_const_cpuset_t set) {
-  std::string text;
-  visit(type, set, [&](hwloc_obj_t object) {
-    text += fmt::format("{}{}", text.empty() ? "" : "+", object->os_index);
-  });
-  return text.empty() ? "" : fmt::format("{} {}", name, text);
-}
-
 /// The library is loaded by one thread, and asked by one at a time.
 std::unique_lock<std::mutex> turn() {
   static std::mutex mutex;
@@ -83,15 +74,6 @@ Cores find_cores() {
   return {.machine = count_cores(hwloc_topology_get_topology_cpuset(machine())),
           .bound = count_cores(own.get()),
           .inherited = hwloc_bitmap_isequal(own.get(), starter.get()) != 0};
-}
-
-std::string find_place() {
-  const auto lock = turn();
-  if (machine() == nullptr) return "";
-  const CpuSet own = binding_of(getpid());
-  const std::string package = numbers("package", HWLOC_OBJ_PACKAGE, own.get());
-  const std::string node = numbers("NUMA node", HWLOC_OBJ_NUMANODE, own.get());
-  return package + (package.empty() || node.empty() ? "" : ", ") + node;
 }
 
 }  // namespace cpdcomm::topology

@@ -30,6 +30,4 @@ Cores find_cores() {
           .inherited = own == binding_of(getppid())};
 }
 
-std::string find_place() { return ""; }
-
 }  // namespace cpdcomm::topology

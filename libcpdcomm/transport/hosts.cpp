@@ -89,6 +89,11 @@ void Hosts::progress() {
   network_->progress();
 }
 
+std::optional<std::string> Hosts::end_of(int peer) {
+  const int local = local_of(peer);
+  return local != kAcross ? memory_->end_of(local) : network_->end_of(peer);
+}
+
 bool Hosts::sends_wait_for_peers() const {
   return network_->sends_wait_for_peers() || (memory_ && memory_->sends_wait_for_peers());
 }

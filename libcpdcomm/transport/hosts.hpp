@@ -30,6 +30,7 @@ class Hosts final : public Transport {
   bool take(int peer, int channel, Arrival& arrival) override;
   void release(const Arrival& arrival) override;
   void progress() override;
+  std::optional<std::string> end_of(int peer) override;
 
   bool allreduce(const void* in, void* out, std::size_t count, DataType type,
                  ReduceOp op) override {

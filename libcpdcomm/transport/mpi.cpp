@@ -9,6 +9,8 @@
 #include "transport/hosts.hpp"
 #include "transport/module.hpp"
 #include "transport/mpi_bootstrap.hpp"
+#include "transport/mpi_group.hpp"
+#include "transport/mpi_turns.hpp"
 #include "transport/transport.hpp"
 
 namespace cpdcomm::transport {
@@ -21,10 +23,12 @@ std::atomic<bool> abandoned{false};
 class ReturnErrors {
  public:
   explicit ReturnErrors(MPI_Comm comm) : comm_(comm) {
+    const auto lock = turn();
     MPI_Comm_get_errhandler(comm_, &callers_);
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
   }
   ~ReturnErrors() {
+    const auto lock = turn();
     MPI_Comm_set_errhandler(comm_, callers_);
     MPI_Errhandler_free(&callers_);
   }
@@ -102,6 +106,7 @@ class MpiTransport final : public Transport {
  public:
   /// Takes over `comm`.
   explicit MpiTransport(MPI_Comm comm) : comm_(comm) {
+    const auto lock = turn();
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
@@ -326,20 +331,6 @@ class MpiModule final : public Module {
   }
 
  private:
-  static MPI_Comm make_group(std::span<const int> ranks, int tag) {
-    const auto lock = turn();
-    MPI_Group world = MPI_GROUP_NULL;
-    MPI_Group group = MPI_GROUP_NULL;
-    MPI_Comm comm = MPI_COMM_NULL;
-    check(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
-    check(MPI_Group_incl(world, static_cast<int>(ranks.size()), ranks.data(), &group),
-          "MPI_Group_incl");
-    check(MPI_Comm_create_group(MPI_COMM_WORLD, group, tag, &comm), "MPI_Comm_create_group");
-    MPI_Group_free(&group);
-    MPI_Group_free(&world);
-    return comm;
-  }
-
   /// Operations run on a thread of their own, beside the user's.
   static void require_threads() {
     int level = MPI_THREAD_SINGLE;
@@ -375,7 +366,9 @@ Communicator make_mpi_communicator(MPI_Comm comm, const CommunicatorOptions& opt
     throw Error(ErrorCode::invalid_argument, "an inter-communicator joins two groups, not one");
   }
   MPI_Comm duplicate = MPI_COMM_NULL;
-  transport::check(MPI_Comm_dup(comm, &duplicate), "MPI_Comm_dup");
+  transport::wait_in_turns("MPI_Comm_idup", [&](MPI_Request* request) {
+    return MPI_Comm_idup(comm, &duplicate, request);
+  });
   return Communicator(transport::connect(duplicate, options), options);
 }
 

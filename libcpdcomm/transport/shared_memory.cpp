@@ -51,7 +51,8 @@ SharedMemory::SharedMemory(int rank, std::vector<Region> regions, const RegionSh
       first_copy_(shape.slots - copies),
       regions_(std::move(regions)),
       neighbours_(std::move(neighbours)),
-      watches_(regions_.size()),
+      gone_(regions_.size()),
+      closed_(regions_.size()),
       next_look_(std::chrono::steady_clock::now() + kLookEvery) {
   const Region& own = regions_[static_cast<std::size_t>(rank_)];
   for (int peer = 0; peer < size(); ++peer) {
@@ -65,7 +66,16 @@ SharedMemory::SharedMemory(int rank, std::vector<Region> regions, const RegionSh
 
 SharedMemory::~SharedMemory() {
   put_waiting();  // of calls that failed; what still finds no place is lost with them
+  for (Outgoing& out : outgoing_) {
+    for (const Waiting& message : out.waiting) let_go(message);
+  }
+  waiting_ = 0;
+  say_starving();
+  for (Incoming& in : incoming_) {
+    for (const Arrival& arrival : in.early) release(arrival);
+  }
   const Region& own = regions_[static_cast<std::size_t>(rank_)];
+  // Released: whoever sees it sees all that was sent, and what was taken last.
   own.header().left.store(1, std::memory_order_release);
 }
 
@@ -104,7 +114,8 @@ Request SharedMemory::start_send(int peer, int channel, std::span<const std::byt
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("a message of {} bytes; at most {} go", bytes.size(), kLongestMessage));
   }
-  Sent sent{.peer = peer};
+  if (closed_[static_cast<std::size_t>(peer)]) return add_request({.placed = true});
+  Sent sent;
   const bool is_short = bytes.size() <= RingEntry::kShort;
   const auto place = is_short ? std::nullopt : place_of(bytes);
   if (place) {
@@ -186,7 +197,6 @@ bool SharedMemory::done(Request request) {
   // Acquired: readers have read the slot before it is written again.
   if (!sent.placed ||
       (sent.readers != nullptr && sent.readers->count.load(std::memory_order_acquire) != 0)) {
-    watches_[static_cast<std::size_t>(sent.peer)].awaited = true;
     return false;
   }
   free_requests_.push_back(request);
@@ -195,15 +205,9 @@ bool SharedMemory::done(Request request) {
 
 bool SharedMemory::take(int peer, int channel, Arrival& arrival) {
   Incoming& in = incoming_[line(peer, channel)];
-  Watch& watch = watches_[static_cast<std::size_t>(peer)];
-  if (!in.early.empty()) {
-    arrival = in.early.front();
-    in.early.pop_front();
-  } else if (!read(in, arrival)) {
-    watch.awaited = true;
-    return false;
-  }
-  watch.awaited = false;
+  if (in.early.empty()) return read(in, arrival);
+  arrival = in.early.front();
+  in.early.pop_front();
   return true;
 }
 
@@ -237,18 +241,42 @@ void SharedMemory::keep_long(const RingEntry& entry, Arrival& arrival) {
 }
 
 /// What a starving peer waits for may be that this rank takes what it is not waiting for.
-void SharedMemory::make_room() {
-  for (int peer = 0; peer < size(); ++peer) {
-    if (regions_[static_cast<std::size_t>(peer)].header().starving.load(
-            std::memory_order_relaxed) == 0) {
-      continue;
-    }
-    for (int channel = 0; channel < static_cast<int>(shape_.channels); ++channel) {
-      Incoming& in = incoming_[line(peer, channel)];
-      Arrival arrival;
-      while (read(in, arrival)) in.early.push_back(arrival);
-    }
+void SharedMemory::make_room(int peer) {
+  const RegionHeader& header = regions_[static_cast<std::size_t>(peer)].header();
+  if (header.starving.load(std::memory_order_relaxed) == 0) return;
+  for (int channel = 0; channel < static_cast<int>(shape_.channels); ++channel) {
+    Incoming& in = incoming_[line(peer, channel)];
+    Arrival arrival;
+    while (read(in, arrival)) in.early.push_back(arrival);
   }
+}
+
+bool SharedMemory::left(std::size_t peer) const {
+  return regions_[peer].header().left.load(std::memory_order_acquire) != 0;
+}
+
+/// A send that finds no place: nobody will read its slot for it.
+void SharedMemory::let_go(const Waiting& message) {
+  if (message.place) readers_at(*message.place).count.fetch_sub(1, std::memory_order_release);
+  sends_[message.request].placed = true;
+}
+
+/// What a peer that has ended did not take is not waited for.
+void SharedMemory::take_back(int peer) {
+  closed_[static_cast<std::size_t>(peer)] = true;
+  for (int channel = 0; channel < static_cast<int>(shape_.channels); ++channel) {
+    Outgoing& out = outgoing_[line(peer, channel)];
+    out.taken = out.ring->taken.load(std::memory_order_acquire);
+    for (; out.taken != out.sent; ++out.taken) {
+      const RingEntry& entry = out.ring->entry(out.taken);
+      if (entry.size <= RingEntry::kShort) continue;
+      readers_at({entry.region, entry.offset}).count.fetch_sub(1, std::memory_order_release);
+    }
+    for (const Waiting& message : out.waiting) let_go(message);
+    waiting_ -= out.waiting.size();
+    out.waiting.clear();
+  }
+  say_starving();
 }
 
 void SharedMemory::say_starving() {
@@ -284,7 +312,11 @@ void SharedMemory::release(const Arrival& arrival) {
 }
 
 void SharedMemory::progress() {
-  make_room();
+  for (int peer = 0; peer < size(); ++peer) {
+    const auto i = static_cast<std::size_t>(peer);
+    make_room(peer);
+    if (!closed_[i] && (gone_[i] || left(i))) take_back(peer);
+  }
   if (waiting_ != 0) put_waiting();
   if (++rounds_ % kRoundsPerLook == 0) look_for_the_dead();
 }
@@ -303,22 +335,23 @@ void SharedMemory::put_waiting() {
   say_starving();
 }
 
-/// A rank may end when it has all that it needs; but one that was gone at one look and is waited
-/// for until the next has left without what we need.
 void SharedMemory::look_for_the_dead() {
   const auto now = std::chrono::steady_clock::now();
   if (now < next_look_) return;
   next_look_ = now + kLookEvery;
   for (std::size_t peer = 0; peer < regions_.size(); ++peer) {
-    Watch& watch = watches_[peer];
-    if (watch.awaited && watch.gone) {
-      throw Error(ErrorCode::peer_failed,
-                  fmt::format("rank {} (process {}) has ended without a word",
-                              neighbours_[peer].rank, neighbours_[peer].pid));
-    }
-    const bool left = regions_[peer].header().left.load(std::memory_order_acquire) != 0;
-    watch = {.awaited = false, .gone = !left && is_gone(neighbours_[peer].pid)};
+    // In this order: it may leave in good order between two looks.
+    if (!gone_[peer]) gone_[peer] = is_gone(neighbours_[peer].pid) && !left(peer);
   }
+}
+
+std::optional<std::string> SharedMemory::end_of(int peer) {
+  const auto i = static_cast<std::size_t>(peer);
+  const Neighbour& neighbour = neighbours_[i];
+  if (left(i)) return has_left(neighbour.rank);
+  if (!gone_[i]) return std::nullopt;
+  return fmt::format("rank {} (process {}) has ended without a word", neighbour.rank,
+                     neighbour.pid);
 }
 
 }  // namespace cpdcomm::transport

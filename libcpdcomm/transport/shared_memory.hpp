@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "transport/shared_region.hpp"
@@ -28,7 +29,8 @@ struct Neighbour {
 ///
 /// A send from own slots is done when no reader is left of anything sent from that slot, so what
 /// comes back to its sender must not be sent on from there; any other send is done when it is in
-/// its ring. Then a sender may end: its readers keep its region. Tokens are below 2^63.
+/// its ring. Then a sender may end: its readers keep its region. What a reader has not taken when
+/// it ends is taken back by its sender. Tokens are below 2^63.
 class SharedMemory final : public Transport {
  public:
   /// Messages that a rank may have under way: of 4 segments, one to each neighbour and one to all;
@@ -53,9 +55,9 @@ class SharedMemory final : public Transport {
   void expect(int, int) override {}
   bool take(int peer, int channel, Arrival& arrival) override;
   void release(const Arrival& arrival) override;
-  /// @throws Error peer_failed when the process of a peer that is waited for has been gone for a
-  ///         second or two, and it did not end in good order
   void progress() override;
+  /// That a process is gone without a word is noticed within a second or two.
+  std::optional<std::string> end_of(int peer) override;
 
   bool sends_wait_for_peers() const override { return true; }
   void keep_address() override {}  // no two objects have the same name
@@ -70,8 +72,7 @@ class SharedMemory final : public Transport {
   using ShortMessage = std::array<std::byte, RingEntry::kShort>;
   /// A send that is not over.
   struct Sent {
-    int peer = 0;
-    bool placed = false;                   // in its ring
+    bool placed = false;                   // in its ring, or nobody is there to read it
     const SlotReaders* readers = nullptr;  // of its slot, where that is our own
   };
   /// A send that is not in its ring.
@@ -93,12 +94,6 @@ class SharedMemory final : public Transport {
     std::uint32_t taken = 0;
     std::deque<Arrival> early = {};  // out of the ring, to make room for its starving sender
   };
-  /// Whether a peer is alive is asked now and then.
-  struct Watch {
-    bool awaited = false;  // it has made us wait since it was last looked after
-    bool gone = false;     // its process was gone when it was last looked after
-  };
-
   Request start_send(int peer, int channel, std::span<const std::byte> bytes) override;
   Request add_request(const Sent& sent);
   std::size_t line(int peer, int channel) const;
@@ -109,8 +104,11 @@ class SharedMemory final : public Transport {
   bool fill(RingEntry& entry, const Waiting& message);
   std::optional<Place> copy(std::span<const std::byte> bytes);
   void put_waiting();
+  void let_go(const Waiting& message);
+  bool left(std::size_t peer) const;
+  void take_back(int peer);
   void say_starving();
-  void make_room();
+  void make_room(int peer);
   bool read(Incoming& in, Arrival& arrival);
   void keep_long(const RingEntry& entry, Arrival& arrival);
   void look_for_the_dead();
@@ -132,7 +130,8 @@ class SharedMemory final : public Transport {
   std::vector<std::uint32_t> free_shorts_;
   std::vector<std::unique_ptr<std::byte[]>> longs_;  // taken out of slots for copies
   std::vector<std::uint32_t> free_longs_;
-  std::vector<Watch> watches_;  // by peer
+  std::vector<bool> gone_;    // by peer: its process, without a word
+  std::vector<bool> closed_;  // by peer: nothing is sent there any more
   unsigned rounds_ = 0;
   std::chrono::steady_clock::time_point next_look_;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -43,6 +44,7 @@ struct Mailbox {
   std::map<std::pair<int, int>, Row> rows;  // by sender and channel
   std::vector<std::unique_ptr<Parcel>> parcels;
   Row free;
+  std::atomic<bool> left{false};  // its owner has ended
 
   Parcel* take_free() {
     Parcel* const parcel = free.pop();
@@ -61,6 +63,8 @@ struct World {
 class ThreadTransport final : public Transport {
  public:
   ThreadTransport(std::shared_ptr<World> world, int rank) : world_(std::move(world)), rank_(rank) {}
+
+  ~ThreadTransport() override { box(rank_).left.store(true, std::memory_order_release); }
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(world_->mailboxes.size()); }
@@ -91,6 +95,13 @@ class ThreadTransport final : public Transport {
   }
 
   void progress() override {}
+
+  std::optional<std::string> end_of(int peer) override {
+    // Acquired: what it sent before is in our mailbox.
+    if (!box(peer).left.load(std::memory_order_acquire)) return std::nullopt;
+    return has_left(peer);
+  }
+
   bool sends_wait_for_peers() const override { return false; }
   void keep_address() override {}
   void abandon() override {}

@@ -2,7 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -31,7 +33,8 @@ struct Arrival {
 ///
 /// Messages from one rank to another on one channel arrive in the order in which they were sent.
 /// One thread at a time may use a transport. Functions throw Error peer_failed when the network
-/// reports a failure.
+/// itself fails. That a peer has ended is no failure as long as nobody waits for it: end_of() says
+/// it, and what is sent there goes nowhere.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -80,6 +83,10 @@ class Transport {
   /// themselves.
   virtual void progress() = 0;
 
+  /// Why nothing more comes from a peer, in words, once it has ended and this is known. What it
+  /// sent before has then arrived, and can be taken. Not every network learns of every end.
+  virtual std::optional<std::string> end_of(int /*peer*/) { return std::nullopt; }
+
   /// The network's own all-reduce of `count` elements, where it has one for this type and operator:
   /// it knows no deadline, and finds no mistake.
   /// @return whether it was done; if not, nothing was
@@ -107,5 +114,10 @@ class Transport {
  private:
   std::uint64_t bytes_sent_ = 0;
 };
+
+/// The end of a peer whose communicator was destroyed.
+inline std::string has_left(int rank) {
+  return "rank " + std::to_string(rank) + " has left: its communicator is gone";
+}
 
 }  // namespace cpdcomm::transport

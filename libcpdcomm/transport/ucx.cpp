@@ -39,7 +39,7 @@ class UcxTransport final : public Transport {
     if (status == UCS_INPROGRESS) return false;
     // Freed once, though whoever is told of a failure will ask again.
     if (sent.request != nullptr) ucp_request_free(std::exchange(sent.request, nullptr));
-    if (status != UCS_OK && !told_) fail(sent.peer, status);
+    require(status, sent.peer);
     free_.push_back(request);
     return true;
   }
@@ -47,20 +47,14 @@ class UcxTransport final : public Transport {
   void expect(int peer, int channel) override { inbox(peer, channel); }
 
   bool take(int peer, int channel, Arrival& arrival) override {
-    if (inbox(peer, channel).take(arrival)) return true;
-    if (peers_.failed(peer)) tell(peer);
-    return false;
+    return inbox(peer, channel).take(arrival);
   }
   void release(const Arrival& arrival) override {
     pool_.give(const_cast<std::byte*>(arrival.data));  // of the pool, whose memory may be written
   }
 
-  /// A failure that is found here is told of in the next round, so that what has arrived before it
-  /// can be taken: it may say more.
-  void progress() override {
-    if (peers_.first_failed() >= 0) tell(peers_.first_failed());
-    worker_.progress();
-  }
+  void progress() override { worker_.progress(); }
+  std::optional<std::string> end_of(int peer) override { return peers_.end_of(peer); }
 
   bool sends_wait_for_peers() const override { return true; }
   void keep_address() override {}  // no two workers have the same
@@ -72,16 +66,13 @@ class UcxTransport final : public Transport {
     int peer = 0;
   };
 
-  /// What is sent to a rank that has ended its communicator goes nowhere; so does what is sent to
-  /// one that has failed, once that has been told: the others can then still hear of it.
   Request start_send(int peer, int channel, std::span<const std::byte> bytes) override {
-    if (peers_.failed(peer) && !told_) tell(peer);
-    if (peers_.failed(peer) || peers_.left(peer)) return add({});
+    if (peers_.has_ended(peer)) return add({});
     const ucp_request_param_t param{};
     void* const request = ucp_tag_send_nbx(peers_.endpoint(peer), bytes.data(), bytes.size(),
                                            ucx::message_tag(channel, rank()), &param);
     if (!UCS_PTR_IS_ERR(request)) return add({request, peer});
-    fail(peer, UCS_PTR_STATUS(request));
+    require(UCS_PTR_STATUS(request), peer);
     return add({});
   }
 
@@ -107,14 +98,9 @@ class UcxTransport final : public Transport {
     return *channels[place];
   }
 
-  [[noreturn]] void tell(int peer) {
-    told_ = true;
-    peers_.tell(peer);
-  }
-  void fail(int peer, ucs_status_t status) {
-    if (peers_.left(peer)) return;
-    if (peers_.failed(peer)) tell(peer);
-    told_ = true;
+  /// @throws Error peer_failed when a message was not sent though its receiver is there
+  void require(ucs_status_t status, int peer) const {
+    if (status == UCS_OK || peers_.has_ended(peer)) return;
     throw Error(ErrorCode::peer_failed, fmt::format("a message to rank {} was not sent (UCX: {})",
                                                     peer, ucs_status_string(status)));
   }
@@ -126,7 +112,6 @@ class UcxTransport final : public Transport {
   std::vector<std::vector<std::unique_ptr<ucx::Inbox>>> inboxes_;  // by peer and channel
   std::vector<Sent> sends_;                                        // by request
   std::vector<Request> free_;
-  bool told_ = false;  // a failure has been thrown
 };
 
 std::unique_ptr<Transport> open_ucx(Bootstrap& bootstrap, const CommunicatorOptions& options,

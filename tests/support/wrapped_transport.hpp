@@ -27,6 +27,7 @@ class WrappedTransport : public transport::Transport {
   }
   void release(const transport::Arrival& arrival) override { inner_->release(arrival); }
   void progress() override { inner_->progress(); }
+  std::optional<std::string> end_of(int peer) override { return inner_->end_of(peer); }
   bool allreduce(const void* in, void* out, std::size_t count, DataType type,
                  ReduceOp op) override {
     return inner_->allreduce(in, out, count, type, op);

@@ -70,13 +70,5 @@ TEST(Machine, SeesHowTheProcessIsBound) {
   EXPECT_EQ(on_processors(CPU_SETSIZE, [] { return topology::find_cores().inherited ? 1 : 0; }), 1);
 }
 
-TEST(Machine, IsDescribedForPeople) {
-  const Cores cores = topology::find_cores();
-  const std::string text = topology::describe_place();
-  const std::string end =
-      std::to_string(cores.bound) + " of " + std::to_string(cores.machine) + " cores";
-  EXPECT_TRUE(text.ends_with(end)) << text;
-}
-
 }  // namespace
 }  // namespace cpdcomm::testing

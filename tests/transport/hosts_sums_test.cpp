@@ -2,23 +2,17 @@
 #include <gtest/gtest.h>
 
 #include "support/bits.hpp"
-#include "support/local_bootstrap.hpp"
 #include "support/random.hpp"
-#include "support/ranks.hpp"
-#include "transport/hosts.hpp"
-#include "transport/threads.hpp"
+#include "support/sharing_ranks.hpp"
 
 namespace cpdcomm::testing {
 namespace {
 
-using transport::Hosts;
-using transport::Neighbourhood;
-
 /// Sums of all ranks of several sizes, by several algorithms.
 std::vector<std::vector<float>> sums(Communicator& self) {
   std::vector<std::vector<float>> all;
-  for (const Algorithm algorithm :
-       {Algorithm::direct, Algorithm::ring, Algorithm::tree, Algorithm::halving_doubling}) {
+  for (const Algorithm algorithm : {Algorithm::direct, Algorithm::ring, Algorithm::tree,
+                                    Algorithm::halving_doubling, Algorithm::hierarchical}) {
     for (const std::size_t count : {1u, 1000u, 300'000u}) {
       std::vector<float> values(count);
       Random random(static_cast<unsigned>(self.rank()) + 1);
@@ -32,25 +26,62 @@ std::vector<std::vector<float>> sums(Communicator& self) {
 
 TEST(HostsCommunicators, GiveTheBitsOfThreadsOnHosts) {
   constexpr int kRanks = 4;
-  auto networks = transport::make_thread_transports(kRanks);
-  std::vector<std::unique_ptr<MeetingPlace>> hosts;
-  for (int host = 0; host < 2; ++host) hosts.push_back(std::make_unique<MeetingPlace>(2));
   Ranks threads(make_thread_communicators(kRanks, Ranks::patient(), 2));
   PerRank<std::vector<std::vector<float>>> wanted(kRanks);
   threads.run([&](Communicator& self) { wanted[index_of(self)] = sums(self); });
-  threads.run([&](Communicator& self) {
-    const int rank = self.rank();
-    LocalBootstrap bootstrap(*hosts[static_cast<std::size_t>(rank / 2)], rank % 2);
-    Neighbourhood found = transport::meet_neighbours(bootstrap, true);
-    found.hosts.host_of = {0, 0, 1, 1};
-    auto& network = networks[static_cast<std::size_t>(rank)];
-    Communicator shared(std::make_unique<Hosts>(std::move(network), std::move(found)),
-                        Ranks::patient());
-    const auto got = sums(shared);
-    ASSERT_EQ(got.size(), 12u);
+  Ranks ranks = make_sharing_ranks(2, 2, Ranks::patient());
+  ranks.run([&](Communicator& self) {
+    const auto got = sums(self);
+    ASSERT_EQ(got.size(), 15u);
     for (std::size_t i = 0; i < got.size(); ++i) {
       EXPECT_TRUE(same_bits(got[i], wanted[index_of(self)][i])) << i;
     }
+  });
+}
+
+/// A test that hangs is red before its patience is at an end.
+CommunicatorOptions options_in_segments(std::size_t segment_bytes) {
+  return {.timeout = std::chrono::seconds(60), .segment_bytes = segment_bytes, .codec_threads = 1};
+}
+
+/// Short segments of many ranks are more messages than there are slots.
+TEST(HostsCommunicators, OfManyHostsAndRanksDoNotRunOutOfSlots) {
+  constexpr int kHosts = 8;
+  constexpr int kOnHost = 4;
+  Ranks ranks = make_sharing_ranks(kHosts, kOnHost, options_in_segments(1000));
+  for (const Algorithm across : {Algorithm::direct, Algorithm::ring, Algorithm::tree}) {
+    ranks.run([&](Communicator& self) {
+      for (int call = 0; call < 3; ++call) {
+        std::vector<float> values(100'000, 1.0f);
+        AllreduceOptions options{.algorithm = Algorithm::hierarchical};
+        options.across = across;
+        self.allreduce(values, options);
+        const std::vector<float> wanted(values.size(), kHosts * kOnHost);
+        EXPECT_TRUE(same_bits(values, wanted)) << to_string(across) << " call " << call;
+      }
+    });
+  }
+}
+
+/// What is left of calls that failed lies in slots, and must not keep the next call from having
+/// any.
+TEST(HostsCommunicators, SumAfterManyCallsThatOneRankRefused) {
+  constexpr int kRanks = 4;
+  constexpr int kRefused = 30;
+  constexpr std::size_t kCount = 300'000;
+  Ranks ranks = make_sharing_ranks(1, kRanks, options_in_segments(0));
+  ranks.run([&](Communicator& self) {
+    for (int call = 0; call < kRefused; ++call) {
+      std::vector<float> values(kCount, 1.0f);
+      AllreduceOptions options{.algorithm = Algorithm::direct};
+      if (self.rank() == 0) options.emulate_nodes = -1;
+      const Outcome outcome = outcome_of([&] { self.allreduce(values, options); });
+      const bool refused_here = outcome.is(ErrorCode::invalid_argument);
+      EXPECT_TRUE(self.rank() == 0 ? refused_here : outcome.is(ErrorCode::mismatch)) << outcome;
+    }
+    std::vector<float> values(kCount, 1.0f);
+    self.allreduce(values, {.algorithm = Algorithm::ring});
+    EXPECT_TRUE(same_bits(values, std::vector<float>(kCount, kRanks)));
   });
 }
 

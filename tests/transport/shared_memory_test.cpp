@@ -1,8 +1,6 @@
 #include "transport/shared_memory.hpp"
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -11,11 +9,12 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <thread>
 
 #include "cpdcomm/error.hpp"
-#include "support/local_bootstrap.hpp"
+#include "support/forked_ranks.hpp"
 #include "support/random.hpp"
 #include "transport/neighbours.hpp"
 
@@ -306,6 +305,49 @@ TEST_F(SharedMemoryRanks, ReadWhatASenderLeftThatHasEnded) {
   EXPECT_TRUE(rank(1).done(rank(1).send(0, 0, message(5, 5))));
 }
 
+TEST_F(SharedMemoryRanks, TakeBackWhatOneThatHasEndedDidNotRead) {
+  const auto read = slot(0, message(900, 1));
+  const auto unread = slot(0, message(900, 2));
+  const Request first = rank(0).send(1, 0, read);
+  const Request forwarded = rank(0).send(2, 0, unread);
+  const Arrival at_two = arrived(2, 0);
+  rank(2).send(1, 0, {at_two.data, at_two.size});
+  rank(2).release(at_two);
+  EXPECT_EQ(taken(1, 0), message(900, 1));
+  const Request second = rank(0).send(1, 3, unread);
+  std::vector<Request> waiting;
+  for (std::uint32_t i = 0; i <= Ring::kEntries; ++i) waiting.push_back(rank(0).send(1, 5, unread));
+  ranks_[1].memory.reset();
+  EXPECT_TRUE(rank(0).done(first));
+  EXPECT_FALSE(rank(0).done(second));
+  rank(0).progress();
+  EXPECT_FALSE(rank(0).done(second)) << "what was sent on is its sender's to take back";
+  rank(2).progress();
+  EXPECT_TRUE(rank(0).done(second));
+  EXPECT_TRUE(rank(0).done(forwarded));
+  for (const Request request : waiting) EXPECT_TRUE(rank(0).done(request));
+  EXPECT_TRUE(rank(0).done(rank(0).send(1, 0, unread))) << "goes nowhere";
+}
+
+TEST_F(SharedMemoryRanks, GiveBackWhatTheyKeptAndHaveNotRead) {
+  const auto bytes = slot(0, message(900, 1));
+  std::vector<Request> sent;
+  for (std::uint32_t i = 0; i <= Ring::kEntries; ++i) sent.push_back(rank(0).send(1, 0, bytes));
+  rank(1).progress();  // its sender starves
+  ranks_[1].memory.reset();
+  rank(0).progress();
+  for (const Request request : sent) EXPECT_TRUE(rank(0).done(request));
+}
+
+TEST_F(SharedMemoryRanks, SayWhoHasEnded) {
+  EXPECT_EQ(rank(0).end_of(1), std::nullopt);
+  rank(1).send(0, 0, message(5, 5));
+  ranks_[1].memory.reset();
+  EXPECT_EQ(rank(0).end_of(1), "rank 1 has left: its communicator is gone");
+  EXPECT_EQ(rank(0).end_of(2), std::nullopt);
+  EXPECT_EQ(taken(0, 1), message(5, 5));
+}
+
 TEST_F(SharedMemoryRanks, CountTheBytesThatTheySend) {
   rank(0).send(1, 0, message(100, 0));
   rank(0).send(2, 3, message(23, 0));
@@ -455,33 +497,6 @@ TEST_F(SharedMemoryRanks, CarryAHundredThousandMessagesWhole) {
   EXPECT_EQ(taken, kRanks * kMessages);
 }
 
-/// Ranks that are processes: forks `ranks` children; each ends with the status that work returns.
-std::vector<pid_t> fork_ranks(MeetingPlace& place,
-                              const std::function<int(LocalBootstrap&)>& work) {
-  std::vector<pid_t> children;
-  for (int rank = 0; rank < place.ranks(); ++rank) {
-    const pid_t child = fork();
-    if (child == 0) {
-      LocalBootstrap bootstrap(place, rank);
-      int status = 100;
-      try {
-        status = work(bootstrap);
-      } catch (const std::exception& error) {
-        std::fprintf(stderr, "rank %d: %s\n", rank, error.what());
-      }
-      _exit(status);
-    }
-    children.push_back(child);
-  }
-  return children;
-}
-
-int wait_for(pid_t child) {
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
-}
-
 /// Waits as an engine does, for at most a minute.
 template <typename Ready>
 bool wait(Transport& transport, Ready&& ready) {
@@ -521,14 +536,10 @@ TEST(SharedMemoryProcesses, NoticeOneThatWasKilled) {
     auto found = transport::meet_neighbours(bootstrap, true);
     if (!found.memory) return 1;
     if (bootstrap.rank() == 1) raise(SIGKILL);
-    Arrival arrival;
-    try {
-      wait(*found.memory, [&] { return found.memory->take(1, 0, arrival); });
-    } catch (const Error& error) {
-      const bool named = std::string(error.what()).starts_with("rank 1 (process ");
-      return error.code() == ErrorCode::peer_failed && named ? 0 : 2;
-    }
-    return 3;
+    std::optional<std::string> end;
+    if (!wait(*found.memory, [&] { return (end = found.memory->end_of(1)).has_value(); })) return 2;
+    const bool named = end->starts_with("rank 1 (process ") && end->ends_with("without a word");
+    return named && !found.memory->end_of(2 - bootstrap.rank()) ? 0 : 3;
   });
   EXPECT_EQ(wait_for(children[0]), 0);
   EXPECT_EQ(wait_for(children[2]), 0);
@@ -564,18 +575,15 @@ TEST(SharedMemoryProcesses, LeaveNothingWhenKilledWhileTheyMeet) {
   EXPECT_EQ(lasting_names(), std::set<std::string>{});
 }
 
-TEST(SharedMemoryProcesses, DoNotMissOneThatLeftInGoodOrder) {
+TEST(SharedMemoryProcesses, KnowOneThatLeftInGoodOrder) {
   MeetingPlace place(2);
   const auto children = fork_ranks(place, [](LocalBootstrap& bootstrap) {
     auto found = transport::meet_neighbours(bootstrap, true);
     if (!found.memory) return 1;
     if (bootstrap.rank() == 1) return 0;
-    Arrival arrival;
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(3500);
-    wait(*found.memory, [&] {
-      return found.memory->take(1, 0, arrival) || std::chrono::steady_clock::now() > end;
-    });
-    return 0;
+    const auto later = std::chrono::steady_clock::now() + std::chrono::milliseconds(3500);
+    wait(*found.memory, [&] { return std::chrono::steady_clock::now() > later; });
+    return found.memory->end_of(1) == "rank 1 has left: its communicator is gone" ? 0 : 2;
   });
   EXPECT_EQ(wait_for(children[1]), 0);
   EXPECT_EQ(wait_for(children[0]), 0);

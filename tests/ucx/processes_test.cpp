@@ -169,6 +169,21 @@ TEST(UcxProcesses, ReportAKilledRankAtOnceByItsName) {
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+TEST(UcxProcesses, ReportARankThatLeftAtOnceByItsName) {
+  constexpr int kRanks = 3;
+  Processes ranks("left", kRanks);
+  for (int rank = 0; rank < kRanks; ++rank) {
+    ranks.expect_success(rank);
+    if (rank == kRanks - 1) continue;
+    std::istringstream said(ranks.output(rank));
+    const Failure failure = failure_in(said);
+    EXPECT_EQ(failure.code, "peer_failed");
+    EXPECT_LT(failure.milliseconds, 5000) << said.str();  // of a minute
+    EXPECT_NE(failure.message.find("rank 2 has left: its communicator is gone"), std::string::npos)
+        << said.str();
+  }
+}
+
 TEST(UcxProcesses, ReportAStoppedRankByTheDeadline) {
   Processes ranks("stopped", 3);
   for (int rank = 0; rank < 2; ++rank) {

@@ -56,6 +56,15 @@ void killed(Communicator& own) {
   report_failure(own);  // the communicator is dead
 }
 
+/// The others wait for the last rank when it destroys its communicator; its process lives on.
+void left(Communicator& own) {
+  own.barrier();
+  if (!is_last(own)) return report_failure(own);
+  std::this_thread::sleep_for(300ms);
+  { const Communicator gone = std::move(own); }
+  std::this_thread::sleep_for(1s);
+}
+
 void stopped(Communicator& own) {
   own.barrier();
   if (is_last(own)) raise(SIGSTOP);
@@ -86,8 +95,8 @@ void absent(Communicator& own) { std::printf("%d ranks\n", own.size()); }
 
 int play(const std::string& scenario, const char* directory, int rank, int size) {
   const std::map<std::string, std::function<void(Communicator&)>> scenarios = {
-      {"sum", sum},   {"killed", killed}, {"stopped", stopped}, {"mismatch", mismatch},
-      {"late", late}, {"absent", absent}, {"shared", sum}};
+      {"sum", sum},           {"killed", killed}, {"left", left},     {"stopped", stopped},
+      {"mismatch", mismatch}, {"late", late},     {"absent", absent}, {"shared", sum}};
   if (scenario == "absent" && rank == size - 1) return 0;
   const auto timeout = scenario == "stopped" ? 1500ms : 60000ms;
   try {

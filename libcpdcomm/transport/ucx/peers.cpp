@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "transport/transport.hpp"
+
 namespace cpdcomm::transport::ucx {
 namespace {
 
@@ -74,7 +76,7 @@ void Peers::wait_for(void* Peer::*word, Clock::time_point deadline) const {
   for (const Peer& peer : all_) {
     while (under_way(peer.*word)) {
       worker_.progress();
-      if (first_failed_ >= 0) tell(first_failed_);
+      if (first_failed_ >= 0) throw Error(ErrorCode::peer_failed, *end_of(first_failed_));
       if (Clock::now() > deadline) {
         throw Error(ErrorCode::timeout,
                     fmt::format("rank {} did not answer over UCX in time", number(peer)));
@@ -111,10 +113,11 @@ void Peers::on_failure(void* argument, ucp_ep_h /*endpoint*/, ucs_status_t statu
   if (all.first_failed_ < 0) all.first_failed_ = all.number(peer);
 }
 
-void Peers::tell(int peer) const {
-  throw Error(ErrorCode::peer_failed,
-              fmt::format("rank {} is gone (UCX: {})", peer,
-                          ucs_status_string(all_[static_cast<std::size_t>(peer)].failure)));
+std::optional<std::string> Peers::end_of(int peer) const {
+  if (!has_ended(peer)) return std::nullopt;
+  const ucs_status_t failure = all_[static_cast<std::size_t>(peer)].failure;
+  if (failure == UCS_OK) return transport::has_left(peer);
+  return fmt::format("rank {} is gone (UCX: {})", peer, ucs_status_string(failure));
 }
 
 void Peers::close() {

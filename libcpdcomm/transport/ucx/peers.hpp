@@ -1,6 +1,8 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "cpdcomm/bootstrap.hpp"
@@ -28,14 +30,13 @@ class Peers {
   int size() const { return static_cast<int>(all_.size()); }
   ucp_ep_h endpoint(int peer) const { return all_[static_cast<std::size_t>(peer)].endpoint; }
 
-  /// Whether a peer has said good-bye.
-  bool left(int peer) const { return all_[static_cast<std::size_t>(peer)].has_left(); }
-  /// Whether the way to it has broken before that.
-  bool failed(int peer) const { return all_[static_cast<std::size_t>(peer)].failure != UCS_OK; }
-  /// The first one that has failed; -1: none.
-  int first_failed() const { return first_failed_; }
-  /// @throws Error peer_failed with what is known of a peer that has failed
-  [[noreturn]] void tell(int peer) const;
+  /// Whether a peer has said good-bye, or the way to it has broken before that.
+  bool has_ended(int peer) const {
+    const Peer& one = all_[static_cast<std::size_t>(peer)];
+    return one.failure != UCS_OK || one.has_left();
+  }
+  /// Which of the two, in words.
+  std::optional<std::string> end_of(int peer) const;
 
   /// The peers are not waited for any more, nor told that this rank goes in peace.
   void abandon() { abandoned_ = true; }
