@@ -17,8 +17,10 @@ using Call = std::function<void(Communicator&)>;
 
 #ifdef CPDCOMM_LIGHT_TESTS
 constexpr int kRounds = 50;
+constexpr int kRankCounts[] = {2, 3, 5};
 #else
 constexpr int kRounds = 200;
+constexpr int kRankCounts[] = {2, 3, 4, 5, 8};
 #endif
 
 const Format kE4m3 = Format::floating(4, 3);
@@ -294,7 +296,7 @@ TEST(MismatchOfSegments, IsFound) {
 
 /// A broadcast does not wait for all, so some ranks of it may not notice; but every rank goes on.
 TEST(MismatchWithBroadcast, LeavesTheCommunicatorUsable) {
-  for (const int count : {2, 3, 4, 5, 8}) {
+  for (const int count : kRankCounts) {
     Ranks ranks(count);
     for (int odd = 0; odd < count; ++odd) {
       for (int root = 0; root < count; ++root) {
@@ -319,7 +321,7 @@ TEST(MismatchWithBroadcast, LeavesTheCommunicatorUsable) {
 
 /// The other way round: one rank alone broadcasts, and is done before the others have begun.
 TEST(MismatchWithBroadcast, IsFoundAfterTheRootHasGoneOn) {
-  for (const int count : {2, 3, 4, 5, 8}) {
+  for (const int count : kRankCounts) {
     Ranks ranks(count);
     for (int root = 0; root < count; ++root) {
       SCOPED_TRACE(::testing::Message() << count << " ranks, root " << root);
