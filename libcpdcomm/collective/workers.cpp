@@ -1,5 +1,7 @@
 #include "collective/workers.hpp"
 
+#include <system_error>
+
 #include "codec/float_environment.hpp"
 
 namespace cpdcomm::collective {
@@ -21,7 +23,11 @@ void Job::run() noexcept {
 Workers::Workers(int threads) {
   const auto count = static_cast<std::size_t>(threads);
   waiting_.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this] { serve(); });
+  try {
+    for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this] { serve(); });
+  } catch (const std::system_error&) {
+    // There are no more to be had: those that have begun do what they can.
+  }
 }
 
 Workers::~Workers() {

@@ -41,6 +41,7 @@ class Job {
 /// Threads that encode and decode beside the one that runs the engine.
 class Workers {
  public:
+  /// @param threads  fewer where the machine has no more
   explicit Workers(int threads);
   ~Workers();
   Workers(const Workers&) = delete;

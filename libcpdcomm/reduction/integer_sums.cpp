@@ -37,7 +37,8 @@ std::size_t IntegerSums::bytes(std::size_t /*tensor*/, std::size_t count, Conten
 
 IntegerSums::Scratch& IntegerSums::scratch() const {
   thread_local Scratch scratch;
-  if (scratch.sums.size() < tile_) {
+  // The last to grow: where memory runs out in between, the next call tries again.
+  if (scratch.decoded.size() < tile_) {
     scratch.sums.resize(tile_);
     scratch.integers.resize(tile_);
     scratch.values.resize(tile_);

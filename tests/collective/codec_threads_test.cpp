@@ -1,7 +1,11 @@
 // More threads that encode and decode change no bit, and fail like one.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "collective/sum_case.hpp"
@@ -141,6 +145,25 @@ TEST(CodecThreadsOfFailures, ACallIsAbortedWhileTheyWork) {
   });
   for (const Outcome& outcome : outcomes) EXPECT_FALSE(outcome.code) << outcome;
 }
+
+#ifndef CPDCOMM_LIGHT_TESTS  // sanitizers take more memory than a limit can leave them
+/// Ends the process: well if a rank with many threads sums where memory is left for few.
+void sum_with_few_threads_left() {
+  std::uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const std::uint64_t used = pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  const rlimit limit{used + (std::uint64_t{400} << 20), RLIM_INFINITY};
+  setrlimit(RLIMIT_AS, &limit);
+  auto communicators = make_thread_communicators(1, with_threads(256));
+  Values values(20000, 1.0f);
+  communicators[0].allreduce(values, {.wire = Format::parse("e4m3")});
+  std::exit(values == Values(20000, 1.0f) ? 0 : 1);
+}
+
+TEST(CodecThreadsOfCommunicators, AreFewerWhereThereAreNoMore) {
+  EXPECT_EXIT(sum_with_few_threads_left(), ::testing::ExitedWithCode(0), "");
+}
+#endif
 
 TEST(CodecThreadsOfCommunicators, HaveALimit) {
   for (const int wrong : {-1, 257}) {

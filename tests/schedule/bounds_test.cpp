@@ -74,8 +74,8 @@ TEST(Bounds, OfHalvingDoubling) {
 }
 
 TEST(Bounds, OfHierarchical) {
-  for (int hosts = 1; hosts <= 8; ++hosts) {
-    for (int ranks = 1; ranks <= 8; ++ranks) {
+  for (int hosts = 1; hosts <= kMostHosts; ++hosts) {
+    for (int ranks = 1; ranks <= kMostHosts; ++ranks) {
       SCOPED_TRACE(::testing::Message() << hosts << " hosts x " << ranks);
       // Each neighbour sends the parts of a link of the chain and those of the next, and as many
       // results. In a chain of single steps that is at most four, whatever the number of hosts; in

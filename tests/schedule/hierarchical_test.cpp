@@ -31,8 +31,8 @@ void expect_right(const Hosts& hosts) {
 }
 
 TEST(Hierarchical, IsRightForEqualHosts) {
-  for (int hosts = 1; hosts <= 8; ++hosts) {
-    for (int ranks = 1; ranks <= 8; ++ranks) {
+  for (int hosts = 1; hosts <= kMostHosts; ++hosts) {
+    for (int ranks = 1; ranks <= kMostHosts; ++ranks) {
       SCOPED_TRACE(::testing::Message() << hosts << " hosts x " << ranks);
       const std::vector<int> sizes(static_cast<std::size_t>(hosts), ranks);
       expect_right(blocks(sizes));

@@ -8,8 +8,10 @@ namespace cpdcomm::testing {
 
 #ifdef CPDCOMM_LIGHT_TESTS
 inline constexpr int kMostRanks = 20;
+inline constexpr int kMostHosts = 5;  // and ranks on each
 #else
 inline constexpr int kMostRanks = 64;
+inline constexpr int kMostHosts = 8;
 #endif
 
 inline std::vector<schedule::Schedule> all_ranks(schedule::Flat make, int ranks) {

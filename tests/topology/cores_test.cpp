@@ -5,7 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <functional>
+#include <string>
 
 #include "topology/machine.hpp"
 
@@ -38,7 +40,14 @@ TEST(SpareCores, AreARanksShareWithoutItsOwn) {
   }
 }
 
-/// Runs work in a child that may run on the first `cores` processors of this process only.
+/// As a launcher binds: a sanitizer may have started a thread of its own.
+void bind_all_threads(const cpu_set_t& processors) {
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+    sched_setaffinity(std::stoi(thread.path().filename()), sizeof processors, &processors);
+  }
+}
+
+/// Runs work in a child that may run on the first `processors` of this process only.
 int on_processors(int processors, const std::function<int()>& work) {
   const pid_t child = fork();
   if (child == 0) {
@@ -51,7 +60,7 @@ int on_processors(int processors, const std::function<int()>& work) {
       CPU_SET(i, &wanted);
       --processors;
     }
-    sched_setaffinity(0, sizeof wanted, &wanted);
+    bind_all_threads(wanted);
     _exit(work());
   }
   int status = 0;
