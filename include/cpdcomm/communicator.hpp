@@ -63,7 +63,7 @@ struct Tensor {
 
 /// What an all-reduce did.
 struct Report {
-  Algorithm algorithm = Algorithm::automatic;  ///< the one taken
+  Algorithm algorithm = Algorithm::automatic;  ///< the one taken; `exchange` counts as `direct`
   std::uint64_t wire_bytes = 0;     ///< sent by this rank, headers and exponents included
   std::uint64_t logical_bytes = 0;  ///< the tensors' values as FP32 (or their own exact type)
   double codec_seconds = 0;         ///< encoding, decoding and adding

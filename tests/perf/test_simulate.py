@@ -53,21 +53,33 @@ def by_key(found: list[dict[str, Any]]) -> dict[Key, float]:
 # The model against the lab
 
 
-def measure(lab: Lab, report: Path) -> dict[Key, float]:
+FLAT = ["direct", "ring", "tree", "halving_doubling"]
+BY_HOSTS = [f"hierarchical_{across}" for across in FLAT]
+
+
+def measured_name(row: dict[str, Any]) -> str:
+    """The algorithm as cpd-simulate calls it."""
+    return f"{row['algorithm']}_{row['across']}" if row["across"] else row["algorithm"]
+
+
+def measure(lab: Lab, per_host: int, report: Path) -> dict[Key, float]:
     """Medians of one launch."""
     command = [str(PROGRAMS / "cpd-allreduce-perf"), "-b", "1M", "-e", "4M", "-f", "4"]
-    command += ["--wire", "fp32,e4m3", "--algorithm", "direct,ring", "--baseline", "none"]
+    algorithms = FLAT if per_host == 1 else ["hierarchical"]
+    command += ["--wire", "fp32,e4m3", "--algorithm", ",".join(algorithms), "--baseline", "none"]
     command += ["-n", "5", "-c", "0", "-J", str(report)]
-    assert lab.run(command, output=subprocess.DEVNULL, limit=120) == 0
-    return by_key(json.loads(report.read_text())["results"])
+    command += [] if per_host == 1 else ["--across", ",".join(FLAT)]
+    assert lab.run(command, per_host=per_host, output=subprocess.DEVNULL, limit=120) == 0
+    results = json.loads(report.read_text())["results"]
+    return by_key([{**row, "algorithm": measured_name(row)} for row in results])
 
 
-def launches(ranks: int, folder: Path) -> Iterator[dict[Key, float]]:
+def launches(hosts: int, per_host: int, folder: Path) -> Iterator[dict[Key, float]]:
     """The least medians so far, launch by launch: a busy machine makes times longer only."""
     least: dict[Key, float] = {}
-    with Lab(hosts=ranks, rate_mbit=1000, name=f"t{os.getpid()}-simulate") as lab:
+    with Lab(hosts=hosts, rate_mbit=1000, name=f"t{os.getpid()}-simulate") as lab:
         for launch in range(LAUNCHES):
-            for key, time in measure(lab, folder / f"{launch}.json").items():
+            for key, time in measure(lab, per_host, folder / f"{launch}.json").items():
                 least[key] = min(time, least.get(key, time))
             yield least
 
@@ -79,15 +91,19 @@ def misses(predicted: dict[Key, float], measured: dict[Key, float]) -> dict[Key,
 
 
 @needs_namespaces
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_the_prediction_is_near_the_measurement(ranks: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("hosts", "per_host"), [(2, 1), (4, 1), (2, 2)])
+def test_the_prediction_is_near_the_measurement(
+    hosts: int, per_host: int, tmp_path: Path
+) -> None:
+    ranks = ["--ranks", hosts * per_host, "--ranks-per-host", per_host]
+    algorithms = FLAT if per_host == 1 else BY_HOSTS
     predicted = by_key(
-        rows(*LAB, "--ranks", ranks, "--sizes", "1M,4M", "--wire", "fp32,e4m3",
-             "--algorithm", "direct,ring")
+        rows(*LAB, *ranks, "--sizes", "1M,4M", "--wire", "fp32,e4m3",
+             "--algorithm", ",".join(algorithms))
     )  # fmt: skip
-    assert len(predicted) == 8
+    assert len(predicted) == 2 * 2 * len(algorithms)
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    for measured in launches(ranks, tmp_path):
+    for measured in launches(hosts, per_host, tmp_path):
         assert predicted.keys() == measured.keys()
         too_far = misses(predicted, measured)
         if not too_far:

@@ -18,6 +18,8 @@ class Forecast {
       : table_(table), place_(place), profile_(profile_for(table, place)) {}
 
   const Profile& profile() const { return profile_; }
+  /// Whether the profile is that of so many ranks on so many hosts, over the same network.
+  bool was_here() const;
 
   /// Seconds of a call of the library's own, its float tensors in `wire`.
   double own(const Way& way, const Question& question, Format wire) const;
@@ -33,6 +35,7 @@ class Forecast {
   double model(const Way& way, const Sum& sum, int hosts, int ranks) const;
   const Measured* nearest(const Way& way, Format wire) const;
   double sum(const Way& way, const Sum& sum) const;
+  double best_known(double bytes, int hosts, int ranks) const;
 
   const Table& table_;
   const Place& place_;
