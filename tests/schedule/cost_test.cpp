@@ -87,10 +87,15 @@ double tree_leaves(int hosts, int per_host) {
 }
 
 TEST(Cost, BytesOfTheTreeAreThoseOfItsSchedule) {
-  for (const int hosts : {2, 4, 5, 8, 16}) {
-    for (const int per_host : {1, 2, 4, 8}) {
+  for (const int per_host : {1, 2, 4, 8}) {
+    for (const int hosts : {2, 4, 8, 16}) {
       EXPECT_DOUBLE_EQ(wire(Shape::tree, hosts, per_host), tree_leaves(hosts, per_host))
           << hosts << " x " << per_host;
+    }
+    for (const int hosts : {5, 6, 7, 9, 15}) {
+      const double leaves = tree_leaves(hosts, per_host);
+      EXPECT_GE(leaves, wire(Shape::tree, hosts, per_host)) << hosts << " x " << per_host;
+      EXPECT_LE(leaves, wire(Shape::tree, hosts, per_host) + 1) << hosts << " x " << per_host;
     }
   }
 }

@@ -62,6 +62,11 @@ const Profile& profile_for(const Table& table, const Place& place) {
   return builtin_table().profiles.front();
 }
 
+Forecast::Forecast(const Table& table, const Place& place)
+    : table_(table), place_(place), profile_(profile_for(table, place)) {
+  for (const Measured& measured : profile_.own) bits_.push_back(bits_of(measured.wire));
+}
+
 bool Forecast::was_here() const {
   return is_of(profile_, place_, false) && profile_.hosts == place_.hosts &&
          profile_.ranks == place_.ranks;
@@ -113,19 +118,23 @@ double Forecast::model(const Way& way, const Sum& sum, int hosts, int ranks) con
 /// The measurement of a way whose format has the nearest number of bits; what is compressed is held
 /// against what was. Of a way that was not measured, that of another: the model is as far off.
 const Measured* Forecast::nearest(const Way& way, Format wire) const {
+  constexpr double kOtherKind = 1e3;
+  constexpr double kOtherSegment = 1e6;
+  constexpr double kOtherWay = 1e9;
+  const double bits = bits_of(wire);
   const Measured* nearest = nullptr;
-  const auto distance = [&](const Measured& measured) {
-    constexpr double kOtherKind = 1e3;
-    constexpr double kOtherSegment = 1e6;
-    constexpr double kOtherWay = 1e9;
-    return apart(bits_of(measured.wire), bits_of(wire)) *
-           (measured.wire.is_fp32() == wire.is_fp32() ? 1 : kOtherKind) *
-           (measured.way == way                    ? 1
-            : differ_in_segment(measured.way, way) ? kOtherSegment
-                                                   : kOtherWay);
-  };
-  for (const Measured& measured : profile_.own) {
-    if (nearest == nullptr || distance(measured) < distance(*nearest)) nearest = &measured;
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < bits_.size(); ++i) {
+    const Measured& measured = profile_.own[i];
+    double distance = apart(bits_[i], bits);
+    if (measured.wire.is_fp32() != wire.is_fp32()) distance *= kOtherKind;
+    if (measured.way != way) {
+      distance *= differ_in_segment(measured.way, way) ? kOtherSegment : kOtherWay;
+    }
+    if (distance < least) {
+      nearest = &measured;
+      least = distance;
+    }
   }
   return nearest;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "collective/tuning/question.hpp"
 #include "collective/tuning/table.hpp"
 
@@ -14,8 +16,7 @@ const Profile& profile_for(const Table& table, const Place& place);
 /// any. At a place, size and format that was measured it is what was measured.
 class Forecast {
  public:
-  Forecast(const Table& table, const Place& place)
-      : table_(table), place_(place), profile_(profile_for(table, place)) {}
+  Forecast(const Table& table, const Place& place);
 
   const Profile& profile() const { return profile_; }
   /// Whether the profile is that of so many ranks on so many hosts, over the same network.
@@ -40,6 +41,7 @@ class Forecast {
   const Table& table_;
   const Place& place_;
   const Profile& profile_;
+  std::vector<double> bits_;  // of each of profile_.own: looked at for every way
 };
 
 }  // namespace cpdcomm::collective::tuning
