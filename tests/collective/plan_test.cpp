@@ -179,6 +179,15 @@ TEST(Plan, GoesByHostsWhereSeveralHostsHaveSeveralRanks) {
   }
 }
 
+/// By hosts all would go through as many ranks of each host as the smallest has.
+TEST(Plan, DoesNotGoByHostsOfVeryDifferentSizes) {
+  for (const int on_smallest : {1, 2, 3, 7, 8}) {
+    const Place place{"mpi", 32, 4, on_smallest};
+    const Plan plan = decide(builtin_table(), place, own_question(kE4m3, 1.6e7)).plan;
+    EXPECT_EQ(plan.algorithm == Algorithm::hierarchical, on_smallest >= 7) << on_smallest;
+  }
+}
+
 TEST(Plan, TakesWhatWasMeasuredWhereItWasMeasured) {
   for (const auto& profile : builtin_table().profiles) {
     if (profile.own.empty()) continue;

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,34 +55,51 @@ def by_key(found: list[dict[str, Any]]) -> dict[Key, float]:
 # The model against the lab
 
 FLAT = ["direct", "ring", "tree", "halving_doubling"]
-BY_HOSTS = [f"hierarchical_{across}" for across in FLAT]
 
 
-def measured_name(row: dict[str, Any]) -> str:
+@dataclass(frozen=True)
+class Place:
+    """Where all-reduces are measured, and which."""
+
+    hosts: int
+    per_host: int
+    rate_mbit: int
+    algorithms: list[str]  # across hosts, where these have several ranks
+    sizes: list[str]  # each four times the one before
+
+    def predict(self) -> dict[Key, float]:
+        by_hosts = "hierarchical_" if self.per_host > 1 else ""
+        arguments = ["--ranks", self.hosts * self.per_host, "--ranks-per-host", self.per_host]
+        arguments += ["--rate", f"{self.rate_mbit}mbit", "--latency", LATENCY]
+        arguments += ["--sizes", ",".join(self.sizes), "--wire", "fp32,e4m3"]
+        algorithms = [by_hosts + name for name in self.algorithms]
+        return by_key(rows(*arguments, "--algorithm", ",".join(algorithms)))
+
+    def measure(self, lab: Lab, report: Path) -> dict[Key, float]:
+        """Medians of one launch."""
+        names = ",".join(self.algorithms)
+        by_hosts = ["--algorithm", "hierarchical", "--across", names]
+        command = [str(PROGRAMS / "cpd-allreduce-perf"), "--wire", "fp32,e4m3"]
+        command += ["-b", self.sizes[0], "-e", self.sizes[-1], "-f", "4"]
+        command += by_hosts if self.per_host > 1 else ["--algorithm", names]
+        command += ["--baseline", "none", "-n", "5", "-w", "1", "-c", "0", "-J", str(report)]
+        code = lab.run(command, per_host=self.per_host, output=subprocess.DEVNULL, limit=120)
+        assert code == 0
+        results = json.loads(report.read_text())["results"]
+        return by_key([{**row, "algorithm": predicted_name(row)} for row in results])
+
+
+def predicted_name(row: dict[str, Any]) -> str:
     """The algorithm as cpd-simulate calls it."""
     return f"{row['algorithm']}_{row['across']}" if row["across"] else row["algorithm"]
 
 
-def measure(lab: Lab, per_host: int, largest: str, report: Path) -> dict[Key, float]:
-    """Medians of one launch."""
-    command = [str(PROGRAMS / "cpd-allreduce-perf"), "-b", "1M", "-e", largest, "-f", "4"]
-    algorithms = FLAT if per_host == 1 else ["hierarchical"]
-    command += ["--wire", "fp32,e4m3", "--algorithm", ",".join(algorithms), "--baseline", "none"]
-    command += ["-n", "5", "-w", "1", "-c", "0", "-J", str(report)]
-    command += [] if per_host == 1 else ["--across", ",".join(FLAT)]
-    assert lab.run(command, per_host=per_host, output=subprocess.DEVNULL, limit=120) == 0
-    results = json.loads(report.read_text())["results"]
-    return by_key([{**row, "algorithm": measured_name(row)} for row in results])
-
-
-def launches(
-    hosts: int, per_host: int, rate_mbit: int, largest: str, folder: Path
-) -> Iterator[dict[Key, float]]:
+def launches(place: Place, folder: Path) -> Iterator[dict[Key, float]]:
     """The least medians so far, launch by launch: a busy machine makes times longer only."""
     least: dict[Key, float] = {}
-    with Lab(hosts=hosts, rate_mbit=rate_mbit, name=f"t{os.getpid()}-simulate") as lab:
+    with Lab(place.hosts, place.rate_mbit, name=f"t{os.getpid()}-simulate") as lab:
         for launch in range(LAUNCHES):
-            for key, time in measure(lab, per_host, largest, folder / f"{launch}.json").items():
+            for key, time in place.measure(lab, folder / f"{launch}.json").items():
                 least[key] = min(time, least.get(key, time))
             yield least
 
@@ -95,28 +113,22 @@ def misses(predicted: dict[Key, float], measured: dict[Key, float]) -> dict[Key,
 # At 100 Mbit/s the link takes the time, whatever else the machine does meanwhile.
 @needs_namespaces
 @pytest.mark.parametrize(
-    ("hosts", "per_host", "rate_mbit", "sizes"),
+    "place",
     [
-        (2, 1, 1000, ["1M", "4M"]),
-        (4, 1, 1000, ["1M", "4M"]),
-        (2, 2, 1000, ["1M", "4M"]),
-        (4, 1, 100, ["1M"]),
-        (2, 2, 100, ["1M"]),
+        Place(2, 1, 1000, ["direct", "ring"], ["1M", "4M"]),
+        Place(4, 1, 1000, ["direct", "ring"], ["1M", "4M"]),
+        Place(4, 1, 1000, ["tree", "halving_doubling"], ["4M"]),
+        Place(2, 2, 1000, FLAT, ["4M"]),
+        Place(4, 1, 100, ["tree", "halving_doubling"], ["1M", "4M"]),
+        Place(2, 2, 100, FLAT, ["1M"]),
     ],
+    ids=lambda place: f"{place.hosts}x{place.per_host}-{place.rate_mbit}-{place.algorithms[0]}",
 )
-def test_the_prediction_is_near_the_measurement(
-    hosts: int, per_host: int, rate_mbit: int, sizes: list[str], tmp_path: Path
-) -> None:
-    algorithms = FLAT if per_host == 1 else BY_HOSTS
-    place = ["--ranks", hosts * per_host, "--ranks-per-host", per_host]
-    place += ["--rate", f"{rate_mbit}mbit", "--latency", LATENCY]
-    predicted = by_key(
-        rows(*place, "--sizes", ",".join(sizes), "--wire", "fp32,e4m3",
-             "--algorithm", ",".join(algorithms))
-    )  # fmt: skip
-    assert len(predicted) == len(sizes) * 2 * len(algorithms)
+def test_the_prediction_is_near_the_measurement(place: Place, tmp_path: Path) -> None:
+    predicted = place.predict()
+    assert len(predicted) == len(place.sizes) * 2 * len(place.algorithms)
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    for measured in launches(hosts, per_host, rate_mbit, sizes[-1], tmp_path):
+    for measured in launches(place, tmp_path):
         assert predicted.keys() == measured.keys()
         too_far = misses(predicted, measured)
         if not too_far:

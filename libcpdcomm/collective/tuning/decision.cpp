@@ -157,12 +157,19 @@ class Decider {
     return false;
   }
 
+  /// Whether hosts have several ranks, and about as many each: hierarchical sends all through as
+  /// many ranks of every host as the smallest has.
+  bool has_levels() const {
+    return place_.hosts > 1 && place_.ranks_per_host > 1 &&
+           2 * place_.ranks_per_host * place_.hosts > place_.ranks;
+  }
+
   /// Hierarchical pays only where there are two levels, and direct takes memory for every peer;
   /// asked for by name they are taken anywhere.
   bool sensible(const Way& way) const {
     const bool by_hosts = way.algorithm == Algorithm::hierarchical;
     const bool named = question_.algorithm == way.algorithm;
-    if (by_hosts && !named && (place_.hosts == 1 || place_.ranks_per_host == 1)) return false;
+    if (by_hosts && !named && !has_levels()) return false;
     const bool direct = (by_hosts ? way.across : way.algorithm) == Algorithm::direct;
     const bool direct_named = by_hosts ? question_.across == Algorithm::direct : named;
     return !direct || direct_named || (by_hosts ? place_.hosts : place_.ranks) <= kMostDirectRanks;
