@@ -63,7 +63,7 @@ struct Tensor {
 
 /// What an all-reduce did.
 struct Report {
-  Algorithm algorithm = Algorithm::automatic;  ///< the one taken
+  Algorithm algorithm = Algorithm::automatic;  ///< the one taken; `exchange` counts as `direct`
   /// Sent by this rank for this call, headers and exponents included: the same for the same call.
   /// Not in it is what a communicator sends once, the tuning table before the first sum, and what
   /// ranks say to peers that they have waited for long.

@@ -11,13 +11,17 @@ namespace cpdcomm::collective {
 // A cut moves back to a multiple of 8 values; those may stand in the segment before.
 inline constexpr std::size_t kLargestSegment = kLargestBody - 8 * 2 * sizeof(float);
 
+/// Beyond so many ranks the N - 1 messages at once of `direct` and `exchange` are not begun
+/// unasked: the receives of each peer take memory (see Algorithm::direct).
+inline constexpr int kMostDirectRanks = 32;
+
 /// How a call is done. It follows from the call and from what all ranks know alike, so every rank
 /// has the same plan without a word.
 struct Plan {
   Algorithm algorithm = Algorithm::direct;      ///< never automatic
   Algorithm across = Algorithm::direct;         ///< of hierarchical
   std::size_t segment_bytes = kLargestSegment;  ///< encoded at once and sent as one message
-  bool one_hop = false;     ///< schedule `exchange` in place of `direct`: the same bits
+  bool exchange = false;    ///< schedule `exchange` in place of `direct`: the same bits
   bool compressed = true;   ///< false: the wire formats that were asked for are left for FP32
   const char* reason = "";  ///< in words
 

@@ -95,7 +95,7 @@ std::optional<RandomStream> Summing::random_words() const {
 }
 
 const schedule::Schedule& Summing::schedule() const {
-  if (run.plan.one_hop) return session.schedules().exchange();
+  if (run.plan.exchange) return session.schedules().exchange();
   return session.schedules().allreduce(run.plan.algorithm, run.plan.across);
 }
 

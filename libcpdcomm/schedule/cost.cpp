@@ -86,7 +86,11 @@ Load load_of_tree(int hosts, int per_host) {
   // Half a vector up from a leaf in one tree and from an inner place in the other, which has two
   // children that it sends results. Of two ranks one only sends partial sums, the other results.
   const Sent sent{0, 1, n == 2 ? 0.0 : 1.0};
-  if (hosts > 1) load.across = sent;
+  // Of the ranks of a host two have neighbours elsewhere in each tree, the top of those below them
+  // and one that stands higher: three links of half a vector each way, with two hosts two, with a
+  // number of hosts that is no power of two up to four.
+  const double links = hosts > 2 && per_host > 1 ? 1.5 : 1;
+  if (hosts > 1) load.across = {0, sent.partial * links, sent.result * links};
   if (per_host > 1) load.inside = sent;
   load.encoded = 0.5;
   load.joined = 1;

@@ -14,26 +14,27 @@ using collective::tuning::Profile;
 using collective::tuning::Table;
 using collective::tuning::Way;
 
-constexpr std::size_t kMostOneHop = 256 << 10;
+constexpr std::size_t kLargestExchange = 256 << 10;
+constexpr std::array kFlat{Algorithm::direct, Algorithm::ring, Algorithm::tree,
+                           Algorithm::halving_doubling};
 
 std::vector<Way> ways_of(std::size_t segment, bool levels) {
   std::vector<Way> ways;
-  for (const Algorithm flat :
-       {Algorithm::direct, Algorithm::ring, Algorithm::tree, Algorithm::halving_doubling}) {
+  for (const Algorithm flat : kFlat) {
     ways.push_back({flat, Algorithm::direct, false, segment});
   }
-  if (segment == collective::kLargestSegment) ways.push_back({.one_hop = true});
+  if (segment == collective::kLargestSegment) ways.push_back({.exchange = true});
   if (!levels) return ways;
-  for (const Algorithm across : {Algorithm::direct, Algorithm::ring}) {
+  for (const Algorithm across : kFlat) {
     ways.push_back({Algorithm::hierarchical, across, false, segment});
   }
   return ways;
 }
 
-/// No option names the one-hop schedule; a table can.
-std::string one_hop_table() {
+/// No option names `exchange`; a table can.
+std::string exchange_table() {
   Profile profile{.transport = "mpi", .network = {1, 1, 1, 1, 1, 1}};
-  profile.rules.push_back({.way = {.one_hop = true}});
+  profile.rules.push_back({.way = {.exchange = true}});
   return to_json(Table{.about = {}, .codecs = {}, .profiles = {profile}});
 }
 
@@ -46,7 +47,7 @@ std::string Contender::name() const {
 
 bool Contender::is_worth(std::size_t bytes) const {
   if (native) return true;
-  if (way.one_hop) return bytes <= kMostOneHop;
+  if (way.exchange) return bytes <= kLargestExchange;
   // A vector that lies in few segments anyhow is sent alike.
   return way.segment_bytes == collective::kLargestSegment || bytes > 4 * way.segment_bytes;
 }
@@ -67,12 +68,12 @@ Caller::Caller(std::size_t max_bytes)
     : in_(max_bytes / sizeof(float), 1.0f), out_(max_bytes / sizeof(float)) {}
 
 Communicator& Caller::communicator_of(const Contender& contender) {
-  const std::pair key{contender.way.segment_bytes, contender.way.one_hop};
+  const std::pair key{contender.way.segment_bytes, contender.way.exchange};
   const auto found = communicators_.find(key);
   if (found != communicators_.end()) return found->second;
   // With checks the library never hands a call over to MPI.
   const CommunicatorOptions options{.segment_bytes = key.first,
-                                    .tuning = key.second ? one_hop_table() : std::string(),
+                                    .tuning = key.second ? exchange_table() : std::string(),
                                     .check = true};
   return communicators_.emplace(key, make_mpi_communicator(MPI_COMM_WORLD, options)).first->second;
 }
@@ -90,7 +91,7 @@ double Caller::time(const Contender& contender, std::size_t bytes) {
   const Tensor tensor{.data = out_.data(), .count = count, .input = in_.data()};
   const Way& way = contender.way;
   const AllreduceOptions options{.wire = contender.wire,
-                                 .algorithm = way.one_hop ? Algorithm::automatic : way.algorithm,
+                                 .algorithm = way.exchange ? Algorithm::automatic : way.algorithm,
                                  .across = way.across};
   MPI_Barrier(MPI_COMM_WORLD);
   const double begin = MPI_Wtime();

@@ -42,10 +42,11 @@ schedule::Hosts hosts_here() {
 }
 
 tuning::Place place_of(const schedule::Hosts& hosts) {
-  tuning::Place place{"mpi", static_cast<int>(hosts.size()), 1 + std::ranges::max(hosts), 1};
+  const int ranks = static_cast<int>(hosts.size());
+  tuning::Place place{"mpi", ranks, 1 + std::ranges::max(hosts), ranks};
   for (int host = 0; host < place.hosts; ++host) {
     place.ranks_per_host =
-        std::max(place.ranks_per_host, static_cast<int>(std::ranges::count(hosts, host)));
+        std::min(place.ranks_per_host, static_cast<int>(std::ranges::count(hosts, host)));
   }
   return place;
 }
@@ -102,7 +103,7 @@ void add(tuning::Table& table, const tuning::Profile& profile) {
 std::string choice(const tuning::Decision& decision) {
   const collective::Plan& plan = decision.plan;
   if (plan.native()) return "MPI";
-  const tuning::Way way{plan.algorithm, plan.across, plan.one_hop, plan.segment_bytes};
+  const tuning::Way way{plan.algorithm, plan.across, plan.exchange, plan.segment_bytes};
   return fmt::format("{}{}", to_string(way), plan.compressed ? "" : " (fp32)");
 }
 

@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 
 #include "collective/tuning/tuner.hpp"
 #include "cpdcomm/threads.hpp"
 #include "support/ranks.hpp"
+#include "support/wrapped_transport.hpp"
+#include "transport/threads.hpp"
 
 namespace cpdcomm::testing {
 namespace {
@@ -17,8 +20,11 @@ namespace {
 using collective::tuning::at;
 using collective::tuning::builtin_table;
 using collective::tuning::Curve;
+using collective::tuning::NoNative;
 using collective::tuning::parse_table;
+using collective::tuning::place_of;
 using collective::tuning::Question;
+using collective::tuning::question_of;
 using collective::tuning::Table;
 using collective::tuning::to_json;
 using collective::tuning::Tuner;
@@ -145,6 +151,69 @@ TEST(Tuner, TellsEachKindOfDecisionOnce) {
                            "table: built in", "compression pays"}) {
     EXPECT_NE(said.find(word), std::string::npos) << word << ": " << said;
   }
+}
+
+/// A transport as far as a question is about it.
+class Named final : public WrappedTransport {
+ public:
+  Named(std::string name, bool native)
+      : WrappedTransport(std::move(transport::make_thread_transports(1).front())),
+        name_(std::move(name)),
+        native_(native) {}
+  std::string_view name() const override { return name_; }
+  bool has_allreduce(DataType type, ReduceOp) const override {
+    return native_ && type != DataType::bf16;
+  }
+
+ private:
+  std::string name_;
+  bool native_;
+};
+
+Question asked(const AllreduceOptions& options, const Named& transport, bool native_allowed = true,
+               DataType type = DataType::fp32, std::size_t count = 8) {
+  static std::array<float, 8> values{};
+  const Tensor tensor{.data = values.data(), .count = count, .type = type};
+  return question_of({&tensor, 1}, options, transport, native_allowed);
+}
+
+TEST(Question, KnowsWhyTheNetworkCannotDoIt) {
+  const Named mpi("mpi", true);
+  EXPECT_EQ(asked({}, mpi).native_calls, 1u);
+  const auto why = [](const Question& question) {
+    EXPECT_EQ(question.native_calls, 0u);
+    return question.no_native;
+  };
+  EXPECT_EQ(why(asked({}, mpi, false)), NoNative::check);
+  EXPECT_EQ(why(asked({}, Named("mpi", false))), NoNative::thread_level);
+  EXPECT_EQ(why(asked({}, Named("ucx", false))), NoNative::transport);
+  EXPECT_EQ(why(asked({}, mpi, true, DataType::bf16)), NoNative::type);
+  EXPECT_EQ(why(asked({}, mpi, true, DataType::fp32, 0)), NoNative::empty);
+  const AllreduceOptions kahan{.wire = Format::floating(4, 3), .accumulate = Accumulate::kahan};
+  EXPECT_EQ(why(asked(kahan, mpi)), NoNative::more_than_a_sum);
+}
+
+/// By hosts only where blocks of both formats certainly fit into a message.
+TEST(Question, KnowsWhetherTheInnerFormatFits) {
+  const Named mpi("mpi", true);
+  const auto fits = [&](const char* wire, std::optional<Format> inner) {
+    return asked({.wire = Format::parse(wire), .inner = inner}, mpi).inner_fits;
+  };
+  EXPECT_TRUE(fits("e4m3", Format()));
+  EXPECT_TRUE(fits("e4m3", Format::parse("bf16")));
+  EXPECT_TRUE(fits("bfp8:64", Format()));
+  EXPECT_TRUE(fits("bfp8:32768", std::nullopt));
+  EXPECT_FALSE(fits("bfp8:32768", Format()));
+  EXPECT_FALSE(fits("e4m3", Format::parse("int4:72")));
+}
+
+TEST(Place, HasTheRanksOfTheHostWithTheFewest) {
+  const Named ucx("ucx", false);
+  const auto place = place_of(ucx, {0, 0, 1, 0, 1, 0});
+  EXPECT_EQ(place.transport, "ucx");
+  EXPECT_EQ(place.ranks, 6);
+  EXPECT_EQ(place.hosts, 2);
+  EXPECT_EQ(place.ranks_per_host, 2);
 }
 
 TEST(Tuner, TakesTheSegmentsThatWereAskedFor) {

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from mpirun import Finished, mpirun_command, run
+from needs import needs_namespaces
+
+from cpdperf.lab import Lab
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--quick", "-e", "16K", "-n", "3", "--time-limit", "5"]
@@ -73,6 +77,20 @@ def test_the_library_reads_the_table(written: tuple[Path, Finished]) -> None:
     said = [line for line in finished.output.splitlines() if "all-reduce of" in line]
     assert len(said) == 1 and "3 ranks" in said[0] and ": ring" in said[0], finished.output
     assert str(ruled) in said[0]
+
+
+@needs_namespaces
+def test_hosts_with_several_ranks_are_measured_by_hosts(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    command = [str(program()), "--quick", "-e", "1K", "-n", "1", "--time-limit", "5"]
+    command += ["--wire", "e4m3", "-o", str(path)]
+    with Lab(hosts=2, name=f"t{os.getpid()}-tune") as lab:
+        code = lab.run(command, per_host=2, limit=60, output=subprocess.DEVNULL)
+    assert code == 0
+    (profile,) = json.loads(path.read_text())["profiles"]
+    assert (profile["hosts"], profile["ranks"]) == (2, 4)
+    across = [own["across"] for own in profile["own"] if own["algorithm"] == "hierarchical"]
+    assert across == ["direct", "ring", "tree", "halving_doubling"]
 
 
 def test_nothing_is_overwritten_unless_forced(written: tuple[Path, Finished]) -> None:

@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <vector>
 
 #include "cpdcomm/error.hpp"
+#include "schedule/schedule.hpp"
 
 namespace cpdcomm::testing {
 namespace {
@@ -62,7 +65,39 @@ TEST(Cost, BytesThatLeaveAHost) {
   // The first level leaves the host: half a vector of each rank, there and back.
   EXPECT_DOUBLE_EQ(wire(Shape::halving_doubling, 2, 4), 4);
   EXPECT_DOUBLE_EQ(wire(Shape::exchange, 2, 4), 16);
+  // What schedule::tree sends, counted: see BytesOfTheTreeAreThoseOfItsSchedule.
+  EXPECT_DOUBLE_EQ(wire(Shape::tree, 2, 4), 2);
+  EXPECT_DOUBLE_EQ(wire(Shape::tree, 4, 4), 3);
   for (const Shape shape : kShapes) EXPECT_NEAR(wire(shape, 1, 8), 0, 1e-20);
+}
+
+/// The most vectors that leave a host under schedule::tree.
+double tree_leaves(int hosts, int per_host) {
+  std::vector<double> vectors(static_cast<std::size_t>(hosts));
+  for (int rank = 0; rank < hosts * per_host; ++rank) {
+    const schedule::Schedule tree = schedule::tree(rank, hosts * per_host);
+    for (const auto& step : tree.steps) {
+      for (const auto& message : step.send) {
+        if (message.peer / per_host == rank / per_host) continue;
+        vectors[static_cast<std::size_t>(rank / per_host)] += 1.0 / tree.chunks;
+      }
+    }
+  }
+  return std::ranges::max(vectors);
+}
+
+TEST(Cost, BytesOfTheTreeAreThoseOfItsSchedule) {
+  for (const int per_host : {1, 2, 4, 8}) {
+    for (const int hosts : {2, 4, 8, 16}) {
+      EXPECT_DOUBLE_EQ(wire(Shape::tree, hosts, per_host), tree_leaves(hosts, per_host))
+          << hosts << " x " << per_host;
+    }
+    for (const int hosts : {5, 6, 7, 9, 15}) {
+      const double leaves = tree_leaves(hosts, per_host);
+      EXPECT_GE(leaves, wire(Shape::tree, hosts, per_host)) << hosts << " x " << per_host;
+      EXPECT_LE(leaves, wire(Shape::tree, hosts, per_host) + 1) << hosts << " x " << per_host;
+    }
+  }
 }
 
 TEST(Cost, HierarchicalSendsWhatHostsSend) {

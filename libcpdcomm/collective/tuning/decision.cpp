@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <vector>
 
 #include "collective/tuning/forecast.hpp"
@@ -34,23 +35,59 @@ const std::vector<Way>& all_ways() {
 
 /// Whether a way gives what a call asks for.
 bool fits(const Way& way, const Question& question) {
-  // In one hop equal sums are cast everywhere, by random words that differ. And who names an
+  // In an exchange equal sums are cast everywhere, by random words that differ. And who names an
   // algorithm gets its messages, and its way to fail.
-  if (way.one_hop &&
+  if (way.exchange &&
       (question.rounding != Rounding::nearest_even || question.algorithm != Algorithm::automatic)) {
     return false;
   }
   // A residual is fed by the one cast of a rank's part to the wire format; emulated nodes are a
   // host already.
-  const bool casts_otherwise = way.one_hop || way.algorithm == Algorithm::hierarchical;
+  const bool by_hosts = way.algorithm == Algorithm::hierarchical;
+  const bool casts_otherwise = way.exchange || by_hosts;
   if (question.algorithm == Algorithm::automatic && casts_otherwise && !question.only_summed) {
     return false;
   }
+  if (question.algorithm == Algorithm::automatic && by_hosts && !question.inner_fits) return false;
   if (question.algorithm != Algorithm::automatic && question.algorithm != way.algorithm) {
     return false;
   }
-  return way.algorithm != Algorithm::hierarchical || question.across == Algorithm::automatic ||
-         question.across == way.across;
+  return !by_hosts || question.across == Algorithm::automatic || question.across == way.across;
+}
+
+std::string cause_of(NoNative no_native) {
+  switch (no_native) {
+    case NoNative::more_than_a_sum:
+      return "the call is more than a plain sum by 'wide'";
+    case NoNative::empty:
+      return "there is nothing to sum";
+    case NoNative::check:
+      return "the group was made with check";
+    case NoNative::transport:
+      return "the transport is not MPI";
+    case NoNative::thread_level:
+      return "MPI was not initialised with MPI_THREAD_MULTIPLE";
+    case NoNative::type:
+      return "MPI has no such reduction that gives every rank the same bits";
+    case NoNative::table:
+      return "the table has no times of it";
+  }
+  return {};
+}
+
+/// Why FP32 goes by the library itself; made once, because a plan's reason is kept.
+const char* reason_without_native(NoNative no_native, bool declined) {
+  constexpr std::size_t kCauses = static_cast<std::size_t>(NoNative::table) + 1;
+  static const auto reasons = [] {
+    std::array<std::array<std::string, 2>, kCauses> made;
+    for (std::size_t i = 0; i < kCauses; ++i) {
+      const std::string why =
+          "the network's own is not taken: " + cause_of(static_cast<NoNative>(i));
+      made[i] = {why, "compression does not pay, and " + why};
+    }
+    return made;
+  }();
+  return reasons[static_cast<std::size_t>(no_native)][declined ? 1 : 0].c_str();
 }
 
 struct Choice {
@@ -86,7 +123,7 @@ class Decider {
     decision_.plan = {.algorithm = way.algorithm,
                       .across = way.across,
                       .segment_bytes = way.segment_bytes,
-                      .one_hop = way.one_hop,
+                      .exchange = way.exchange,
                       .compressed = decision_.plan.compressed,
                       .reason = reason};
   }
@@ -120,13 +157,25 @@ class Decider {
     return false;
   }
 
-  /// Hierarchical pays only where there are two levels; asked for by name it is taken anywhere.
-  bool sensible(const Way& way) const {
-    return way.algorithm != Algorithm::hierarchical ||
-           question_.algorithm == Algorithm::hierarchical ||
-           (place_.hosts > 1 && place_.ranks_per_host > 1);
+  /// Whether hosts have several ranks, and about as many each: hierarchical sends all through as
+  /// many ranks of every host as the smallest has.
+  bool has_levels() const {
+    return place_.hosts > 1 && place_.ranks_per_host > 1 &&
+           2 * place_.ranks_per_host * place_.hosts > place_.ranks;
   }
 
+  /// Hierarchical pays only where there are two levels, and direct takes memory for every peer;
+  /// asked for by name they are taken anywhere.
+  bool sensible(const Way& way) const {
+    const bool by_hosts = way.algorithm == Algorithm::hierarchical;
+    const bool named = question_.algorithm == way.algorithm;
+    if (by_hosts && !named && !has_levels()) return false;
+    const bool direct = (by_hosts ? way.across : way.algorithm) == Algorithm::direct;
+    const bool direct_named = by_hosts ? question_.across == Algorithm::direct : named;
+    return !direct || direct_named || (by_hosts ? place_.hosts : place_.ranks) <= kMostDirectRanks;
+  }
+
+  /// What was measured, where that was here; elsewhere all that there is.
   std::vector<Way> candidates() const {
     std::vector<Way> ways;
     const auto add = [&](const Way& way) {
@@ -134,7 +183,7 @@ class Decider {
       if (!known && fits(way, question_) && sensible(way)) ways.push_back(way);
     };
     for (const Measured& measured : forecast_.profile().own) add(measured.way);
-    if (!ways.empty()) return ways;
+    if (!ways.empty() && forecast_.was_here()) return ways;
     for (const Way& way : all_ways()) add(way);
     return ways;
   }
@@ -163,12 +212,21 @@ class Decider {
       return;
     }
     decline();
-    choose_plain(plain, declinable());
+    if (native_possible()) {
+      choose_plain(plain, declinable());
+    } else {
+      take(plain.way, without_native(declinable()));
+    }
+  }
+
+  const char* without_native(bool declined) const {
+    const bool unknown = question_.native_calls > 0;  // to the table
+    return reason_without_native(unknown ? NoNative::table : question_.no_native, declined);
   }
 
   void choose_plain(const Choice& plain, bool declined) {
     const double native = decision_.native;
-    const bool nearly = plain.way.one_hop && plain.seconds <= native + kNearly;
+    const bool nearly = plain.way.exchange && plain.seconds <= native + kNearly;
     if (nearly || pays(plain.seconds, native)) {
       take(plain.way, declined ? "compression does not pay, and the library is as fast in FP32"
                                : "the library is as fast as the network's own");

@@ -23,8 +23,12 @@ struct Decision {
 ///
 /// A named algorithm is taken, and compresses. Only calls that may decline (Question) go without
 /// compression, or by the network's own all-reduce: these are taken unless what the library does
-/// itself is faster by the table's margin. Beside FP32 the one-hop schedule is enough where it is
+/// itself is faster by the table's margin. Beside FP32 `exchange` is enough where it is
 /// nearly as fast, because it finds mistakes that a network does not.
+///
+/// In the place that was measured what was measured there is what there is to choose from; anywhere
+/// else it is every schedule, by the cost model fed with the links of the nearest place. `direct`
+/// and `exchange` are left to at most kMostDirectRanks ranks, unless a rule or a call names them.
 Decision decide(const Table& table, const Place& place, const Question& question);
 
 }  // namespace cpdcomm::collective::tuning

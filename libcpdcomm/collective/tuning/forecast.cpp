@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <vector>
 
 namespace cpdcomm::collective::tuning {
@@ -29,7 +30,7 @@ const Profile* nearest_of(const Table& table, const Place& place, bool any_trans
 }
 
 schedule::Shape shape_of(const Way& way) {
-  if (way.one_hop) return schedule::Shape::exchange;
+  if (way.exchange) return schedule::Shape::exchange;
   switch (way.algorithm == Algorithm::hierarchical ? way.across : way.algorithm) {
     case Algorithm::ring:
       return schedule::Shape::ring;
@@ -40,6 +41,11 @@ schedule::Shape shape_of(const Way& way) {
     default:
       return schedule::Shape::direct;
   }
+}
+
+bool differ_in_segment(Way a, const Way& b) {
+  a.segment_bytes = b.segment_bytes;
+  return a == b;
 }
 
 double bits_of(Format wire) { return info(wire).bits_with_scales; }
@@ -54,6 +60,16 @@ const Profile& profile_for(const Table& table, const Place& place) {
     }
   }
   return builtin_table().profiles.front();
+}
+
+Forecast::Forecast(const Table& table, const Place& place)
+    : table_(table), place_(place), profile_(profile_for(table, place)) {
+  for (const Measured& measured : profile_.own) bits_.push_back(bits_of(measured.wire));
+}
+
+bool Forecast::was_here() const {
+  return is_of(profile_, place_, false) && profile_.hosts == place_.hosts &&
+         profile_.ranks == place_.ranks;
 }
 
 /// A sum of vectors of one format.
@@ -100,17 +116,25 @@ double Forecast::model(const Way& way, const Sum& sum, int hosts, int ranks) con
 }
 
 /// The measurement of a way whose format has the nearest number of bits; what is compressed is held
-/// against what was.
+/// against what was. Of a way that was not measured, that of another: the model is as far off.
 const Measured* Forecast::nearest(const Way& way, Format wire) const {
+  constexpr double kOtherKind = 1e3;
+  constexpr double kOtherSegment = 1e6;
+  constexpr double kOtherWay = 1e9;
+  const double bits = bits_of(wire);
   const Measured* nearest = nullptr;
-  const auto distance = [&](const Measured& measured) {
-    constexpr double kOtherKind = 1000;
-    return apart(bits_of(measured.wire), bits_of(wire)) *
-           (measured.wire.is_fp32() == wire.is_fp32() ? 1 : kOtherKind);
-  };
-  for (const Measured& measured : profile_.own) {
-    if (measured.way != way) continue;
-    if (nearest == nullptr || distance(measured) < distance(*nearest)) nearest = &measured;
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < bits_.size(); ++i) {
+    const Measured& measured = profile_.own[i];
+    double distance = apart(bits_[i], bits);
+    if (measured.wire.is_fp32() != wire.is_fp32()) distance *= kOtherKind;
+    if (measured.way != way) {
+      distance *= differ_in_segment(measured.way, way) ? kOtherSegment : kOtherWay;
+    }
+    if (distance < least) {
+      nearest = &measured;
+      least = distance;
+    }
   }
   return nearest;
 }
@@ -121,7 +145,8 @@ double Forecast::sum(const Way& way, const Sum& sum) const {
   if (measured == nullptr) return here;
   const Format wire = measured->wire;
   const Sum then{sum.bytes, wire, Format(), Accumulate::wide, wire.is_float() && !wire.is_fp32()};
-  return here * (at(measured->times, sum.bytes) / model(way, then, profile_.hosts, profile_.ranks));
+  const double predicted = model(measured->way, then, profile_.hosts, profile_.ranks);
+  return here * (at(measured->times, sum.bytes) / predicted);
 }
 
 double Forecast::own(const Way& way, const Question& question, Format wire) const {
@@ -137,14 +162,25 @@ double Forecast::own(const Way& way, const Question& question, Format wire) cons
   return seconds;
 }
 
+/// The schedules of the literature, of which a network's own all-reduce takes one.
+double Forecast::best_known(double bytes, int hosts, int ranks) const {
+  const Sum sum{bytes, Format(), Format(), Accumulate::wide, false};
+  double best = std::numeric_limits<double>::infinity();
+  for (const Algorithm flat : {Algorithm::ring, Algorithm::tree, Algorithm::halving_doubling}) {
+    best = std::min(best, model({.algorithm = flat}, sum, hosts, ranks));
+    if (hosts == 1 || ranks < 2 * hosts) continue;
+    const Way by_hosts{.algorithm = Algorithm::hierarchical, .across = flat};
+    best = std::min(best, model(by_hosts, sum, hosts, ranks));
+  }
+  return best;
+}
+
 double Forecast::native(const Question& question) const {
   const double bytes = question.bytes + question.plain_bytes;
   const double of_each = bytes / std::max(1u, question.native_calls);
-  // What any good all-reduce takes here, relative to the place of the measurement.
-  const Way way{.algorithm = Algorithm::halving_doubling};
-  const Sum sum{of_each, Format(), Format(), Accumulate::wide, false};
-  const double here = model(way, sum, place_.hosts, place_.ranks);
-  const double there = model(way, sum, profile_.hosts, profile_.ranks);
+  // What a good all-reduce takes here, relative to the place of the measurement.
+  const double here = best_known(of_each, place_.hosts, place_.ranks);
+  const double there = best_known(of_each, profile_.hosts, profile_.ranks);
   return question.native_calls * at(profile_.native, of_each) * (here / there) +
          question.bytes / rates_of(Format()).scan;
 }

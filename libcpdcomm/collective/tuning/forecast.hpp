@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "collective/tuning/question.hpp"
 #include "collective/tuning/table.hpp"
 
@@ -14,10 +16,11 @@ const Profile& profile_for(const Table& table, const Place& place);
 /// any. At a place, size and format that was measured it is what was measured.
 class Forecast {
  public:
-  Forecast(const Table& table, const Place& place)
-      : table_(table), place_(place), profile_(profile_for(table, place)) {}
+  Forecast(const Table& table, const Place& place);
 
   const Profile& profile() const { return profile_; }
+  /// Whether the profile is that of so many ranks on so many hosts, over the same network.
+  bool was_here() const;
 
   /// Seconds of a call of the library's own, its float tensors in `wire`.
   double own(const Way& way, const Question& question, Format wire) const;
@@ -33,10 +36,12 @@ class Forecast {
   double model(const Way& way, const Sum& sum, int hosts, int ranks) const;
   const Measured* nearest(const Way& way, Format wire) const;
   double sum(const Way& way, const Sum& sum) const;
+  double best_known(double bytes, int hosts, int ranks) const;
 
   const Table& table_;
   const Place& place_;
   const Profile& profile_;
+  std::vector<double> bits_;  // of each of profile_.own: looked at for every way
 };
 
 }  // namespace cpdcomm::collective::tuning

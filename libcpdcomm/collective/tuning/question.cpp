@@ -15,15 +15,35 @@ bool is_only_summed(const Tensor& tensor) {
          tensor.output_exponent == 0 && tensor.input_type.value_or(tensor.type) == tensor.type;
 }
 
+/// Whether blocks of wire and inner format end together in a message, whatever the formats are;
+/// by name hierarchical takes more (reduction::check_inner).
+bool fits_inside(const Tensor& tensor, const AllreduceOptions& options) {
+  constexpr std::size_t kLargestBlock = 4096;
+  const Format wire = wire_of(tensor, options);
+  if (!options.inner || *options.inner == wire) return true;
+  return options.inner->is_float() && wire.block() <= kLargestBlock;
+}
+
+NoNative why_not_native(const Question& question, const transport::Transport& transport,
+                        bool native_allowed) {
+  if (!question.may_decline) return NoNative::more_than_a_sum;
+  if (!native_allowed) return NoNative::check;
+  if (transport.name() != "mpi") return NoNative::transport;
+  // Every MPI sums FP32.
+  if (!transport.has_allreduce(DataType::fp32, ReduceOp::sum)) return NoNative::thread_level;
+  const bool empty = question.bytes == 0 && question.plain_bytes == 0;
+  return empty ? NoNative::empty : NoNative::type;
+}
+
 }  // namespace
 
 Place place_of(const transport::Transport& transport, const schedule::Hosts& hosts) {
   std::map<int, int> ranks_on;
   for (const int host : hosts) ++ranks_on[host];
-  Place place{std::string(transport.name()), static_cast<int>(hosts.size()),
-              static_cast<int>(ranks_on.size()), 1};
-  for (const auto& [host, ranks] : ranks_on) {
-    place.ranks_per_host = std::max(place.ranks_per_host, ranks);
+  const int ranks = static_cast<int>(hosts.size());
+  Place place{std::string(transport.name()), ranks, static_cast<int>(ranks_on.size()), ranks};
+  for (const auto& [host, on_host] : ranks_on) {
+    place.ranks_per_host = std::min(place.ranks_per_host, on_host);
   }
   return place;
 }
@@ -44,6 +64,7 @@ Question question_of(std::span<const Tensor> tensors, const AllreduceOptions& op
     }
     question.bytes += static_cast<double>(tensor.count * sizeof(float));
     question.scaled = question.scaled || is_scaled(tensor, options);
+    question.inner_fits = question.inner_fits && fits_inside(tensor, options);
     if (tensor.count < largest) continue;
     largest = tensor.count;
     question.wire = wire_of(tensor, options);
@@ -56,6 +77,7 @@ Question question_of(std::span<const Tensor> tensors, const AllreduceOptions& op
   if (native_allowed && question.may_decline) {
     question.native_calls = native_calls(tensors, options, transport);
   }
+  question.no_native = why_not_native(question, transport, native_allowed);
   return question;
 }
 

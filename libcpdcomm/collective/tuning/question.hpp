@@ -15,10 +15,21 @@ struct Place {
   std::string transport;
   int ranks = 1;
   int hosts = 1;
-  int ranks_per_host = 1;  ///< on the fullest host
+  int ranks_per_host = 1;  ///< on the host with the fewest
 
   /// Ranks of one process, where no network is that could be slower or faster.
   bool in_one_process() const { return ranks == 1 || transport == transport::kThreads; }
+};
+
+/// Why the network's own all-reduce cannot make a call.
+enum class NoNative : std::uint8_t {
+  more_than_a_sum,  ///< by `wide`, of nothing but values
+  empty,
+  check,         ///< CommunicatorOptions::check
+  transport,     ///< it is not MPI
+  thread_level,  ///< MPI is up without MPI_THREAD_MULTIPLE
+  type,          ///< or the operator: not in MPI, or not with the same bits on every rank
+  table,         ///< which has no times of it
 };
 
 Place place_of(const transport::Transport& transport, const schedule::Hosts& hosts);
@@ -35,8 +46,10 @@ struct Question {
   double bytes = 0;                ///< of the tensors that are summed as floats, in FP32
   double plain_bytes = 0;          ///< of all others, in their own types
   std::uint32_t native_calls = 0;  ///< all-reduces of the network that make it; 0: it cannot
-  bool only_summed = true;         ///< without residuals, emulated nodes and the like
-  bool may_decline = false;        ///< whether compression is only wanted where it pays
+  NoNative no_native = NoNative::transport;  ///< where these are 0
+  bool only_summed = true;                   ///< without residuals, emulated nodes and the like
+  bool inner_fits = true;                    ///< hierarchical can have `inner` inside a host
+  bool may_decline = false;                  ///< whether compression is only wanted where it pays
 
   friend bool operator==(const Question&, const Question&) = default;
 };

@@ -17,7 +17,7 @@ double at(const Curve& curve, double bytes) {
 }
 
 std::string to_string(const Way& way) {
-  if (way.one_hop) return "exchange";
+  if (way.exchange) return "exchange";
   std::string name = cpdcomm::to_string(way.algorithm);
   if (way.algorithm == Algorithm::hierarchical) name += "/" + cpdcomm::to_string(way.across);
   return name;

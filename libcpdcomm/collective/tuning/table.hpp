@@ -30,7 +30,7 @@ double at(const Curve& curve, double bytes);
 struct Way {
   Algorithm algorithm = Algorithm::direct;  ///< a definite one
   Algorithm across = Algorithm::direct;     ///< of hierarchical
-  bool one_hop = false;                     ///< of direct: schedule `exchange`
+  bool exchange = false;                    ///< of direct: schedule `exchange`
   std::size_t segment_bytes = kLargestSegment;
 
   friend bool operator==(const Way&, const Way&) = default;

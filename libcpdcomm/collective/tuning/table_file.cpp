@@ -142,7 +142,7 @@ Way way_of(const Node& node) {
     way.algorithm = Algorithm::hierarchical;
     way.across = flat_of(node["across"]);
   } else if (name == "exchange") {
-    way.one_hop = true;
+    way.exchange = true;
   } else {
     algorithm.wrong(kWayNames);
   }
@@ -226,7 +226,7 @@ Json json_of(const Curve& curve) {
 }
 
 void add_way(Json& json, const Way& way) {
-  json["algorithm"] = way.one_hop ? "exchange" : cpdcomm::to_string(way.algorithm);
+  json["algorithm"] = way.exchange ? "exchange" : cpdcomm::to_string(way.algorithm);
   if (way.algorithm == Algorithm::hierarchical) json["across"] = cpdcomm::to_string(way.across);
   json["segment_bytes"] = way.segment_bytes;
 }

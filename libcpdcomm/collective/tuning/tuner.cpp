@@ -11,7 +11,7 @@ namespace {
 
 std::string name_of(const Plan& plan) {
   if (plan.native()) return "native";
-  return to_string(Way{plan.algorithm, plan.across, plan.one_hop, plan.segment_bytes});
+  return to_string(Way{plan.algorithm, plan.across, plan.exchange, plan.segment_bytes});
 }
 
 /// ", what 12.5 us"; nothing where it was no choice.
