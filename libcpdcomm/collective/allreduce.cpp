@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "collective/call.hpp"
 #include "collective/float_sums.hpp"
 #include "collective/integer_sums.hpp"
 #include "collective/request.hpp"

@@ -24,7 +24,9 @@ struct FloatTensor {
   std::size_t group = 0;
   /// The exponents only say whether a tensor is finite: it is not scaled.
   bool only_judged = false;
-  std::uint32_t place = 0;  ///< in the call, which is part of what names its random words
+  // What names the random words of its values:
+  std::uint32_t place = 0;  ///< in the call
+  std::uint64_t first = 0;  ///< where its first value stands in the call's tensor that it is of
   std::optional<DataType> source_type = {};  ///< where it is not `type`
   /// Error feedback: `count` values in the scale of the sources, which they are added to before all
   /// else. What the cast of the sum loses takes their place, value by value where the cast is
