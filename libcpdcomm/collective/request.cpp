@@ -60,6 +60,19 @@ bool takes_exponent(Format wire, const AllreduceOptions& options) {
   invalid(fmt::format("tensor {} cannot travel as {}: {}", index, wire.to_string(), why));
 }
 
+/// `exact` always sums on shared scales, and votes have none.
+void check_integer_scaling(std::size_t index, Format wire, const AllreduceOptions& options) {
+  const bool exact = options.accumulate == Accumulate::exact;
+  const Scaling other{exact ? Scaling::Kind::aps : Scaling::Kind::none};
+  if (options.scaling == Scaling() || options.scaling == other) return;
+  refuse_wire(index, wire,
+              fmt::format("scaling '{}' is not for accumulate '{}', {}; allowed are automatic and "
+                          "{}",
+                          to_string(options.scaling), to_string(options.accumulate),
+                          exact ? "which shares the blocks' scales" : "which counts signs alone",
+                          to_string(other)));
+}
+
 void check_integer_sum(std::size_t index, Format wire, const AllreduceOptions& options) {
   const bool exact = options.accumulate == Accumulate::exact;
   const bool fits = exact ? wire.kind() == Format::Kind::bfp || wire.kind() == Format::Kind::integer
@@ -69,12 +82,7 @@ void check_integer_sum(std::size_t index, Format wire, const AllreduceOptions& o
                 fmt::format("accumulate '{}' is for {}", to_string(options.accumulate),
                             exact ? "bfpK and intK" : "sign"));
   }
-  if (options.scaling.group != 0 || options.scaling.kind == Scaling::Kind::delayed) {
-    refuse_wire(index, wire,
-                fmt::format("scaling '{}' is for float formats; with accumulate '{}' the blocks' "
-                            "scales are shared",
-                            to_string(options.scaling), to_string(options.accumulate)));
-  }
+  check_integer_scaling(index, wire, options);
   if (!exact && options.op != ReduceOp::sum) {
     refuse_wire(index, wire,
                 "accumulate 'majority' is a vote: it goes with op 'sum', not with "
