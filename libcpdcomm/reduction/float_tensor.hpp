@@ -52,14 +52,4 @@ inline bool takes_scale(const codec::Codec& codec) {
   return codec.layout().block == 0 && !codec.format().is_fp32();
 }
 
-/// The scale exponent of values of a tensor, as they are in its sources with the residual added:
-/// ceil(log2(largest magnitude * 2^input_exponent * world)), or kNothing, or kNonFinite.
-std::int16_t exponent_of(const FloatTensor& tensor, const float* values, std::size_t count,
-                         std::uint64_t world);
-
-/// Values first .. first + count of one source as FP32, the residual added: in their place, or put
-/// into `room`.
-const float* read_source(const FloatTensor& tensor, std::size_t source, std::size_t first,
-                         std::size_t count, float* room);
-
 }  // namespace cpdcomm::reduction
