@@ -182,7 +182,8 @@ void check_summed(const Tensor& tensor, std::size_t index, const AllreduceOption
   check_inner(tensor, index, options);
   if (!tensor.input_type || *tensor.input_type == tensor.type) return;
   const bool widens = tensor.type == DataType::fp32 && is_small_float(*tensor.input_type);
-  if (!widens || (tensor.input == nullptr && tensor.nodes.empty())) {
+  const bool is_apart = tensor.input != nullptr || !tensor.nodes.empty() || tensor.count == 0;
+  if (!widens || !is_apart) {
     invalid(
         fmt::format("tensor {} of {} has an input of {}; allowed is fp16 or bf16 into another "
                     "buffer of fp32",

@@ -51,6 +51,14 @@ TEST(Request, OfAnIntegerSumRefusesOtherScalings) {
   }
 }
 
+/// Memory for no values may have no place.
+TEST(Request, OfAnEmptyTensorMayHaveAnInputOfAnotherType) {
+  Ranks ranks(1);
+  const Tensor empty{.count = 0, .input_type = DataType::fp16};
+  const Outcome outcome = outcome_of([&] { ranks[0].allreduce({&empty, 1}, {}); });
+  EXPECT_FALSE(outcome.code) << outcome;
+}
+
 TEST(Request, OfAnExemptTensorIsNotThatOfTheIntegerSum) {
   Ranks ranks(1);
   std::vector<float> values(16, 1.0f);
