@@ -9,15 +9,14 @@
 
 namespace cpdcomm::codec {
 
-/// Sums that lose nothing: the codes of `bfpK` and `intK` on scales that all ranks share, added as
-/// integers. A sum of j parts takes K + ceil(log2 j) bits a value, packed as everywhere:
-/// little-endian, value i in bits i*w to (i+1)*w-1, two's complement.
+/// What sums that lose nothing are made of: the codes of `bfpK` and `intK` on scales that all ranks
+/// share, as integers that are added. A sum of j parts takes K + ceil(log2 j) bits a value; how it
+/// is packed is told in codec/integers.hpp.
 ///
 /// A scale travels as one 32-bit word a block, of which the ranks take the MAX: of `bfp` the
 /// exponent byte, of `int` the bits of the largest magnitude. Both say NaN with what is largest.
 ///
-/// Spans start at a block; each is a bit string of its own. Packed arguments of one call must not
-/// overlap. The floating-point environment is the default. No call allocates.
+/// Spans start at a block. The floating-point environment is the default. No call allocates.
 class Exact {
  public:
   /// @param world  the most parts that a sum will have, at least 1
@@ -27,8 +26,6 @@ class Exact {
 
   /// Bits of one value in a sum of `parts`.
   int bits(std::uint32_t parts) const;
-  /// Bytes of `count` values in a sum of `parts`.
-  std::size_t size(std::size_t count, std::uint32_t parts) const;
   /// Values that share a scale.
   std::size_t block() const { return layout_.block; }
   /// Scale words of `count` values.
@@ -48,47 +45,20 @@ class Exact {
   /// @param words  the MAX of all ranks' words
   void integers(const float* in, std::size_t count, const std::uint32_t* words,
                 const std::optional<RandomStream>& stochastic, std::int32_t* out) const;
-  /// Packs them, as a sum of one part.
-  void encode(const float* in, std::size_t count, const std::uint32_t* words,
-              const std::optional<RandomStream>& stochastic, std::byte* out) const;
-
-  /// out = a + b, a sum of parts_a + parts_b parts.
-  void add(const std::byte* a, std::uint32_t parts_a, const std::byte* b, std::uint32_t parts_b,
-           std::size_t count, std::byte* out) const;
-
-  /// The same in three steps, for sums of many parts: unpacks a sum,
-  void widen(const std::byte* in, std::uint32_t parts, std::size_t count, std::int32_t* sums) const;
-  /// adds another to it,
-  void add_to(const std::byte* in, std::uint32_t parts, std::size_t count,
-              std::int32_t* sums) const;
-  /// and packs the sum of `parts`.
-  void narrow(const std::int32_t* sums, std::uint32_t parts, std::size_t count,
-              std::byte* out) const;
 
   /// FP32 values of sums times 2^up, each rounded once, at most the largest finite value.
   /// @param up  from -500 to 500
   void values(const std::int32_t* sums, std::size_t count, const std::uint32_t* words, int up,
               float* out) const;
-  /// Of a packed sum.
-  void decode(const std::byte* in, std::uint32_t parts, std::size_t count,
-              const std::uint32_t* words, float* out) const;
 
   /// `result="wire"`: casts sums of all parts to K bits on the scale times 2^result_growth(), in
   /// their place.
   void cast_result(std::int32_t* sums, std::size_t count,
                    const std::optional<RandomStream>& stochastic) const;
   int result_growth() const;
-  /// Of a packed sum, and packed.
-  void encode_result(const std::byte* in, std::size_t count,
-                     const std::optional<RandomStream>& stochastic, std::byte* out) const;
-  /// And back, as decode.
-  void decode_result(const std::byte* in, std::size_t count, const std::uint32_t* words,
-                     float* out) const;
 
  private:
   bool words_are_bytes() const { return layout_.format.kind() == Format::Kind::bfp; }
-  void decode_on(const std::byte* in, int width, int up, std::size_t count,
-                 const std::uint32_t* words, float* out) const;
 
   Layout layout_;
   std::uint32_t world_;

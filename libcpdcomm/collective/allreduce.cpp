@@ -1,15 +1,14 @@
 #include "collective/allreduce.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <vector>
 
+#include "collective/call.hpp"
 #include "collective/float_sums.hpp"
 #include "collective/integer_sums.hpp"
 #include "collective/request.hpp"
 #include "collective/summing.hpp"
 #include "collective/wanted.hpp"
-#include "numerics/cast.hpp"
+#include "reduction/elements.hpp"
 #include "reduction/plain.hpp"
 
 namespace cpdcomm::collective {
@@ -45,16 +44,6 @@ void begin_report(std::span<const Tensor> tensors, const AllreduceOptions& optio
   }
 }
 
-bool holds_non_finite(const Tensor& tensor) {
-  if (tensor.type == DataType::fp64) {
-    const auto* values = static_cast<const double*>(tensor.data);
-    return std::any_of(values, values + tensor.count, [](double x) { return !std::isfinite(x); });
-  }
-  if (!is_small_float(tensor.type)) return false;
-  return reduction::largest_bits({{tensor.data}, tensor.count, tensor.type}, 0, tensor.count) >=
-         numerics::kInfinity;
-}
-
 void reduce_plain(const Summing& call, std::span<const std::size_t> places) {
   std::vector<reduction::PlainTensor> prepared;
   for (const std::size_t i : places) {
@@ -64,7 +53,8 @@ void reduce_plain(const Summing& call, std::span<const std::size_t> places) {
   reduction::Plain plain(std::move(prepared), call.options.op, call.session.size());
   run_alone(call, plain);
   for (const std::size_t i : places) {
-    call.report.non_finite[i] = holds_non_finite(call.tensors[i]);
+    const Tensor& tensor = call.tensors[i];
+    call.report.non_finite[i] = reduction::holds_non_finite(tensor.data, tensor.type, tensor.count);
   }
 }
 

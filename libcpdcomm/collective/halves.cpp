@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "collective/call.hpp"
 #include "collective/layout.hpp"
 #include "collective/request.hpp"
 #include "collective/summing.hpp"
@@ -42,11 +43,22 @@ void check_half(const char* what, const Tensor& tensor, const AllreduceOptions& 
   }
 }
 
-const std::byte* at(const void* values, std::size_t index, DataType type) {
-  return static_cast<const std::byte*>(values) + index * size_of(type);
-}
-std::byte* at(void* values, std::size_t index, DataType type) {
-  return static_cast<std::byte*>(values) + index * size_of(type);
+/// Every rank's share of a vector, one after the other.
+struct Shares {
+  const void* data;
+  DataType type;
+  std::size_t count;  ///< of one share
+  std::size_t ranks;
+
+  std::size_t before(std::size_t rank) const { return rank * count; }
+  const std::byte* of(std::size_t rank) const {
+    return static_cast<const std::byte*>(data) + before(rank) * size_of(type);
+  }
+  std::span<const std::byte> bytes() const { return {of(0), ranks * count * size_of(type)}; }
+};
+
+std::span<const std::byte> bytes_of(const void* values, std::size_t count, DataType type) {
+  return {static_cast<const std::byte*>(values), count * size_of(type)};
 }
 
 /// What is read must not be written meanwhile; only this rank's own share may be in its place.
@@ -60,6 +72,43 @@ void check_apart(const char* what, std::span<const std::byte> all, std::span<con
       fmt::format("the buffers of {} overlap: they must be apart, or one is this rank's share "
                   "of the other",
                   what));
+}
+
+void check_reduce_scatter(const Session& session, const Shares& parts, const Tensor& share,
+                          const AllreduceOptions& options) {
+  check_half("reduce_scatter", share, options);
+  if (options.algorithm != Algorithm::automatic && options.algorithm != Algorithm::direct &&
+      options.algorithm != Algorithm::ring) {
+    invalid(fmt::format("reduce_scatter by '{}': allowed are automatic, direct and ring",
+                        to_string(options.algorithm)));
+  }
+  const bool widens = share.type == DataType::fp32 && is_small_float(parts.type);
+  if (parts.type != share.type && !widens) {
+    invalid(
+        fmt::format("reduce_scatter of {} into {}: allowed is the same type, or fp16 or bf16 "
+                    "into fp32",
+                    to_string(parts.type), to_string(share.type)));
+  }
+  if (parts.data == nullptr && share.count != 0) {
+    invalid("reduce_scatter has values and no memory");
+  }
+  check_request({&share, 1}, options, session.size());
+  const auto own = static_cast<std::size_t>(session.rank());
+  check_apart("reduce_scatter", parts.bytes(), bytes_of(share.data, share.count, share.type),
+              share.type == parts.type ? parts.of(own) : nullptr);
+}
+
+void check_allgather(const Session& session, const void* mine, const Tensor& all,
+                     const Shares& shares, const AllreduceOptions& options) {
+  check_half("allgather", all, options);
+  if (all.count % shares.ranks != 0) {
+    invalid(fmt::format("allgather into {} values: a multiple of the {} ranks is allowed",
+                        all.count, shares.ranks));
+  }
+  if (mine == nullptr && shares.count != 0) invalid("allgather has values and no memory");
+  check_request({&all, 1}, options, session.size());
+  check_apart("allgather", shares.bytes(), bytes_of(mine, shares.count, all.type),
+              shares.of(static_cast<std::size_t>(session.rank())));
 }
 
 /// All ranks' shares of a half, each a tensor of its own, with one exponent for all of them.
@@ -90,11 +139,13 @@ class Half {
     return word != 0;
   }
 
-  /// A share of `count` values.
-  FloatTensor share(const Tensor& of, std::size_t count, const void* from, void* to,
-                    DataType from_type) const {
+  /// One rank's share. Its random words are those of the whole vector.
+  /// @param first  where it stands there
+  FloatTensor share(const Tensor& of, std::size_t count, std::size_t first, const void* from,
+                    void* to, DataType from_type) const {
     FloatTensor tensor{{from}, to, count, of.type, codec::codec_for(wire_of(of, options_))};
     if (agreed_) tensor.exponents = {&exponent_, 1};
+    tensor.first = first;
     tensor.source_type = from_type;
     tensor.input_exponent = of.input_exponent;
     tensor.output_exponent = of.output_exponent;
@@ -127,6 +178,37 @@ class Half {
   Word exponent_ = 0;
 };
 
+/// @param all  as a tensor of an all-reduce
+/// @return whether some rank's values were not finite
+bool run_reduce_scatter(Session& session, Run& run, const Shares& parts, const Tensor& all,
+                        const Tensor& share, const AllreduceOptions& options) {
+  Half half(session, run, options);
+  half.agree(all, parts.data, parts.type, parts.ranks);
+  std::vector<FloatTensor> shares;
+  for (std::size_t rank = 0; rank < parts.ranks; ++rank) {
+    shares.push_back(
+        half.share(share, share.count, parts.before(rank), parts.of(rank), share.data, parts.type));
+  }
+  const float divisor = options.op == ReduceOp::average ? static_cast<float>(parts.ranks) : 1.0f;
+  const schedule::Schedule& schedule = session.schedules().reduce_scatter(run.plan.algorithm);
+  return half.any_of(half.run(schedule, std::move(shares), divisor));
+}
+
+/// The same, of what is collected.
+bool run_allgather(Session& session, Run& run, const void* mine, const Tensor& all,
+                   const Shares& places, const AllreduceOptions& options) {
+  Half half(session, run, options);
+  Tensor own = all;
+  own.count = places.count;
+  half.agree(own, mine, all.type, 1);
+  std::vector<FloatTensor> shares;
+  for (std::size_t rank = 0; rank < places.ranks; ++rank) {
+    void* const to = static_cast<std::byte*>(all.data) + places.before(rank) * size_of(all.type);
+    shares.push_back(half.share(all, places.count, places.before(rank), mine, to, all.type));
+  }
+  return half.run(session.schedules().allgather(), std::move(shares), 1.0f);
+}
+
 void fill_report(const Tensor& tensor, const Plan& plan, Report& report) {
   report.algorithm = plan.algorithm;
   report.logical_bytes = tensor.count * sizeof(float);
@@ -134,12 +216,18 @@ void fill_report(const Tensor& tensor, const Plan& plan, Report& report) {
   report.saturated.assign(1, false);
 }
 
+Call call_of_half(Collective collective, const Tensor& all, const AllreduceOptions& options) {
+  Call call = call_of({&all, 1}, options);
+  call.collective = collective;
+  return call;
+}
+
 }  // namespace
 
 Report reduce_scatter(Session& session, const void* parts, DataType type, const Tensor& share,
                       const AllreduceOptions& options) {
   const auto ranks = static_cast<std::size_t>(session.size());
-  const auto own = static_cast<std::size_t>(session.rank());
+  const Shares shares{parts, type, share.count, ranks};
   Tensor all = share;
   all.count = ranks * share.count;
   all.input = parts;
@@ -148,38 +236,12 @@ Report reduce_scatter(Session& session, const void* parts, DataType type, const 
   plan.algorithm = options.algorithm == Algorithm::ring ? Algorithm::ring : Algorithm::direct;
   Report report;
   fill_report(all, plan, report);
-  Call call = call_of({&all, 1}, options);
-  call.collective = Collective::reduce_scatter;
   session.call(
-      call, [&] { return plan; }, options.timeout, report,
+      call_of_half(Collective::reduce_scatter, all, options), [&] { return plan; }, options.timeout,
+      report,
       [&](Run& run) {
-        check_half("reduce_scatter", share, options);
-        if (options.algorithm != Algorithm::automatic && options.algorithm != plan.algorithm) {
-          invalid(fmt::format("reduce_scatter by '{}': allowed are automatic, direct and ring",
-                              to_string(options.algorithm)));
-        }
-        if (type != share.type && (share.type != DataType::fp32 || !is_small_float(type))) {
-          invalid(
-              fmt::format("reduce_scatter of {} into {}: allowed is the same type, or fp16 or bf16 "
-                          "into fp32",
-                          to_string(type), to_string(share.type)));
-        }
-        if (parts == nullptr && all.count != 0) invalid("reduce_scatter has values and no memory");
-        check_request({&share, 1}, options, session.size());
-        check_apart("reduce_scatter", {at(parts, 0, type), all.count * size_of(type)},
-                    {at(share.data, 0, share.type), share.count * size_of(share.type)},
-                    share.type == type ? at(parts, own * share.count, type) : nullptr);
-        Half half(session, run, options);
-        half.agree(all, parts, type, ranks);
-        std::vector<FloatTensor> shares;
-        for (std::size_t rank = 0; rank < ranks; ++rank) {
-          shares.push_back(half.share(share, share.count, at(parts, rank * share.count, type),
-                                      share.data, type));
-        }
-        const float divisor = options.op == ReduceOp::average ? static_cast<float>(ranks) : 1.0f;
-        const bool found = half.run(session.schedules().reduce_scatter(plan.algorithm),
-                                    std::move(shares), divisor);
-        report.non_finite[0] = half.any_of(found);
+        check_reduce_scatter(session, shares, share, options);
+        report.non_finite[0] = run_reduce_scatter(session, run, shares, all, share, options);
       });
   return report;
 }
@@ -187,36 +249,16 @@ Report reduce_scatter(Session& session, const void* parts, DataType type, const 
 Report allgather(Session& session, const void* mine, const Tensor& all,
                  const AllreduceOptions& options) {
   const auto ranks = static_cast<std::size_t>(session.size());
-  const std::size_t count = all.count / ranks;
-  Tensor own = all;
-  own.count = count;
-  own.input = mine;
+  const Shares shares{all.data, all.type, all.count / ranks, ranks};
   const Plan plan = session.plan();
   Report report;
   fill_report(all, plan, report);
-  Call call = call_of({&all, 1}, options);
-  call.collective = Collective::allgather;
   session.call(
-      call, [&] { return plan; }, options.timeout, report,
+      call_of_half(Collective::allgather, all, options), [&] { return plan; }, options.timeout,
+      report,
       [&](Run& run) {
-        check_half("allgather", all, options);
-        if (all.count % ranks != 0) {
-          invalid(fmt::format("allgather into {} values: a multiple of the {} ranks is allowed",
-                              all.count, ranks));
-        }
-        if (mine == nullptr && count != 0) invalid("allgather has values and no memory");
-        check_request({&all, 1}, options, session.size());
-        check_apart("allgather", {at(all.data, 0, all.type), all.count * size_of(all.type)},
-                    {at(mine, 0, all.type), count * size_of(all.type)},
-                    at(all.data, static_cast<std::size_t>(session.rank()) * count, all.type));
-        Half half(session, run, options);
-        half.agree(own, mine, all.type, 1);
-        std::vector<FloatTensor> shares;
-        for (std::size_t rank = 0; rank < ranks; ++rank) {
-          shares.push_back(
-              half.share(all, count, mine, at(all.data, rank * count, all.type), all.type));
-        }
-        report.non_finite[0] = half.run(session.schedules().allgather(), std::move(shares), 1.0f);
+        check_allgather(session, mine, all, shares, options);
+        report.non_finite[0] = run_allgather(session, run, mine, all, shares, options);
       });
   return report;
 }

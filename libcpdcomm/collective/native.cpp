@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "codec/arrays.hpp"
+#include "reduction/elements.hpp"
 
 namespace cpdcomm::collective {
 namespace {
@@ -57,29 +57,19 @@ bool side_by_side(std::span<const Tensor> tensors) {
 // A piece that stays in the cache between division and search.
 constexpr std::size_t kPiece = 4096;
 
-template <typename T>
-bool search(T* values, std::size_t count) {
-  bool found = false;
-  for (std::size_t i = 0; i < count; ++i) found |= !std::isfinite(values[i]);
-  return found;
-}
-bool search(float* values, std::size_t count) {
-  constexpr std::uint32_t kInfinity = 0x7f800000;
-  return codec::largest_bits(values, count) >= kInfinity;
-}
-
 /// Divides, and makes every NaN the same.
 /// @return whether a value is not finite
 template <typename T>
-bool finish(T* values, std::size_t count, T divisor) {
+bool finish(const Tensor& tensor, T divisor) {
+  auto* const values = static_cast<T*>(tensor.data);
   bool non_finite = false;
-  for (std::size_t first = 0; first < count; first += kPiece) {
+  for (std::size_t first = 0; first < tensor.count; first += kPiece) {
     T* const piece = values + first;
-    const std::size_t size = std::min(kPiece, count - first);
+    const std::size_t size = std::min(kPiece, tensor.count - first);
     if (divisor != T{1}) {
       for (std::size_t i = 0; i < size; ++i) piece[i] /= divisor;
     }
-    if (!search(piece, size)) continue;
+    if (!reduction::holds_non_finite(piece, tensor.type, size)) continue;
     non_finite = true;
     for (std::size_t i = 0; i < size; ++i) {
       if (std::isnan(piece[i])) piece[i] = std::numeric_limits<T>::quiet_NaN();
@@ -91,9 +81,9 @@ bool finish(T* values, std::size_t count, T divisor) {
 bool finish(const Tensor& tensor, int divisor) {
   switch (tensor.type) {
     case DataType::fp32:
-      return finish(static_cast<float*>(tensor.data), tensor.count, static_cast<float>(divisor));
+      return finish(tensor, static_cast<float>(divisor));
     case DataType::fp64:
-      return finish(static_cast<double*>(tensor.data), tensor.count, static_cast<double>(divisor));
+      return finish(tensor, static_cast<double>(divisor));
     default:
       return false;
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "collective/message.hpp"
 #include "cpdcomm/codec.hpp"
 #include "reduction/blocks.hpp"
 #include "reduction/plain.hpp"
@@ -59,6 +60,19 @@ bool takes_exponent(Format wire, const AllreduceOptions& options) {
   invalid(fmt::format("tensor {} cannot travel as {}: {}", index, wire.to_string(), why));
 }
 
+/// `exact` always sums on shared scales, and votes have none.
+void check_integer_scaling(std::size_t index, Format wire, const AllreduceOptions& options) {
+  const bool exact = options.accumulate == Accumulate::exact;
+  const Scaling other{exact ? Scaling::Kind::aps : Scaling::Kind::none};
+  if (options.scaling == Scaling() || options.scaling == other) return;
+  refuse_wire(index, wire,
+              fmt::format("scaling '{}' is not for accumulate '{}', {}; allowed are automatic and "
+                          "{}",
+                          to_string(options.scaling), to_string(options.accumulate),
+                          exact ? "which shares the blocks' scales" : "which counts signs alone",
+                          to_string(other)));
+}
+
 void check_integer_sum(std::size_t index, Format wire, const AllreduceOptions& options) {
   const bool exact = options.accumulate == Accumulate::exact;
   const bool fits = exact ? wire.kind() == Format::Kind::bfp || wire.kind() == Format::Kind::integer
@@ -68,12 +82,7 @@ void check_integer_sum(std::size_t index, Format wire, const AllreduceOptions& o
                 fmt::format("accumulate '{}' is for {}", to_string(options.accumulate),
                             exact ? "bfpK and intK" : "sign"));
   }
-  if (options.scaling.group != 0 || options.scaling.kind == Scaling::Kind::delayed) {
-    refuse_wire(index, wire,
-                fmt::format("scaling '{}' is for float formats; with accumulate '{}' the blocks' "
-                            "scales are shared",
-                            to_string(options.scaling), to_string(options.accumulate)));
-  }
+  check_integer_scaling(index, wire, options);
   if (!exact && options.op != ReduceOp::sum) {
     refuse_wire(index, wire,
                 "accumulate 'majority' is a vote: it goes with op 'sum', not with "
@@ -173,7 +182,8 @@ void check_summed(const Tensor& tensor, std::size_t index, const AllreduceOption
   check_inner(tensor, index, options);
   if (!tensor.input_type || *tensor.input_type == tensor.type) return;
   const bool widens = tensor.type == DataType::fp32 && is_small_float(*tensor.input_type);
-  if (!widens || (tensor.input == nullptr && tensor.nodes.empty())) {
+  const bool is_apart = tensor.input != nullptr || !tensor.nodes.empty() || tensor.count == 0;
+  if (!widens || !is_apart) {
     invalid(
         fmt::format("tensor {} of {} has an input of {}; allowed is fp16 or bf16 into another "
                     "buffer of fp32",
@@ -305,72 +315,6 @@ void check_request(std::span<const Tensor> tensors, const AllreduceOptions& opti
     invalid(fmt::format("timeout is {} ms; it cannot be negative", options.timeout.count()));
   }
   for (std::size_t i = 0; i < tensors.size(); ++i) check_tensor(tensors[i], i, options);
-}
-
-namespace {
-
-/// Whether a call may go by hosts.
-bool takes_hosts(const AllreduceOptions& options) {
-  return options.algorithm == Algorithm::hierarchical || options.algorithm == Algorithm::automatic;
-}
-
-void add_options(Hash& hash, const AllreduceOptions& options) {
-  hash.add(static_cast<std::uint64_t>(options.op));
-  hash.add(static_cast<std::uint64_t>(options.accumulate));
-  hash.add(static_cast<std::uint64_t>(options.algorithm));
-  if (takes_hosts(options)) hash.add(static_cast<std::uint64_t>(options.across));
-  hash.add(static_cast<std::uint64_t>(options.emulate_nodes));
-  hash.add(static_cast<std::uint64_t>(options.result));
-  hash.add(static_cast<std::uint64_t>(options.rounding));
-  if (options.rounding == Rounding::stochastic) {
-    hash.add(options.seed.value_or(0));
-    hash.add(options.step);
-  }
-}
-
-void add_format(Hash& hash, Format format) {
-  hash.add(static_cast<std::uint64_t>(format.kind()));
-  hash.add(static_cast<std::uint64_t>(format.exp_bits() * 32 + format.man_bits()));
-  hash.add(format.block());
-}
-
-void add_tensor(Hash& hash, const Tensor& tensor, bool delayed) {
-  hash.add(tensor.count);
-  hash.add(static_cast<std::uint64_t>(tensor.type));
-  hash.add(static_cast<std::uint64_t>(tensor.input_type.value_or(tensor.type)));
-  hash.add(tensor.residual != nullptr);
-  hash.add(static_cast<std::uint64_t>(tensor.input_exponent));
-  hash.add(static_cast<std::uint64_t>(tensor.output_exponent));
-  if (delayed && tensor.memory != nullptr && tensor.memory->known) {
-    hash.add(1 + static_cast<std::uint16_t>(tensor.memory->exponent));
-  }
-}
-
-}  // namespace
-
-Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options) {
-  Call call;
-  call.collective = Collective::allreduce;
-  Hash formats;
-  Hash rest;
-  add_options(rest, options);
-  if (takes_hosts(options)) {
-    formats.add(options.inner.has_value());
-    if (options.inner) add_format(formats, *options.inner);
-  }
-  rest.add(tensors.size());
-  for (const Tensor& tensor : tensors) {
-    const Format wire = wire_of(tensor, options);
-    call.values += tensor.count;
-    add_format(formats, wire);
-    const Scaling scaling = options.scaling;
-    const bool delayed = scaling.kind == Scaling::Kind::delayed;
-    formats.add(is_scaled(tensor, options) ? 1 + scaling.group + (delayed ? 1 : 0) : 0);
-    add_tensor(rest, tensor, delayed);
-  }
-  call.format_hash = formats.value();
-  call.options_hash = rest.value();
-  return call;
 }
 
 }  // namespace cpdcomm::collective

@@ -2,8 +2,6 @@
 
 #include <span>
 
-#include "collective/message.hpp"
-#include "collective/plan.hpp"
 #include "cpdcomm/communicator.hpp"
 
 namespace cpdcomm::collective {
@@ -28,8 +26,5 @@ bool is_scaled(const Tensor& tensor, const AllreduceOptions& options);
 /// Checks what this rank asks for, before anything is sent.
 /// @throws Error invalid_argument or unsupported, naming the tensor and what is allowed
 void check_request(std::span<const Tensor> tensors, const AllreduceOptions& options, int ranks);
-
-/// What the ranks must agree about.
-Call call_of(std::span<const Tensor> tensors, const AllreduceOptions& options);
 
 }  // namespace cpdcomm::collective

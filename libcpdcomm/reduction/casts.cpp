@@ -35,7 +35,7 @@ CastOptions Casts::options(const Block& block, bool saturate, std::uint32_t rank
     options.stochastic->phase = static_cast<std::uint16_t>(phase);
     options.stochastic->rank = rank;
     options.stochastic->tensor = block.tensor.place;
-    options.stochastic->first = block.first;
+    options.stochastic->first = block.tensor.first + block.first;
   }
   return options;
 }

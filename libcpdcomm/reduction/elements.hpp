@@ -24,6 +24,11 @@ struct Gradients {
 const float* read_elements(const void* tensor, DataType type, std::size_t first, std::size_t count,
                            float* room);
 
+/// The same with a residual added, where there is one; then they are in `room`.
+/// @param residual  of the whole tensor; may be null
+const float* read_elements(const void* tensor, DataType type, const float* residual,
+                           std::size_t first, std::size_t count, float* room);
+
 /// Rounds values to the type of a tensor other than FP32, in their place.
 /// @param room  for `count` values
 /// @return whether any is not finite there
@@ -33,5 +38,8 @@ bool write_elements(const float* values, std::size_t count, void* tensor, DataTy
 /// The FP32 bits of the largest magnitude of values first .. first + count, residual included, over
 /// all nodes; Inf and NaN compare above all.
 std::uint32_t largest_bits(const Gradients& gradients, std::size_t first, std::size_t count);
+
+/// Whether any value of a tensor is Inf or NaN; integers are not.
+bool holds_non_finite(const void* tensor, DataType type, std::size_t count);
 
 }  // namespace cpdcomm::reduction

@@ -61,9 +61,8 @@ void ExactSum::encode_with_residual(const Tile& tile, std::int32_t* out) {
   Scratch& scratch = this->scratch();
   const std::uint32_t* const words = words_of(tile).data();
   float* const residual = from.residual + tile.first;
-  float* const sum = scratch.values.data();
-  const float* values = read_elements(from.sources[0], from.type, tile.first, tile.count, sum);
-  for (std::size_t i = 0; i < tile.count; ++i) sum[i] = values[i] + residual[i];
+  const float* const sum = read_elements(from.sources[0], from.type, from.residual, tile.first,
+                                         tile.count, scratch.values.data());
   float* const scaled = scratch.decoded.data();
   codec::scale(sum, tile.count, from.input_exponent, scaled);
   exact_.integers(scaled, tile.count, words, draws_of_part(tile, 0), out);

@@ -26,6 +26,8 @@ class FloatReduction : public Reduction {
   FloatReduction(const Summation& summation, std::vector<FloatTensor> tensors, bool cast_parts,
                  float divisor, std::optional<RandomStream> draws,
                  const std::vector<std::uint32_t>& host_ranks);
+  FloatReduction(const FloatReduction&) = delete;  // its members refer to each other
+  FloatReduction& operator=(const FloatReduction&) = delete;
 
   std::size_t tensors() const override { return blocks_.tensors().size(); }
   std::size_t count(std::size_t tensor) const override { return blocks_.tensors()[tensor].count; }

@@ -24,7 +24,9 @@ struct FloatTensor {
   std::size_t group = 0;
   /// The exponents only say whether a tensor is finite: it is not scaled.
   bool only_judged = false;
-  std::uint32_t place = 0;  ///< in the call, which is part of what names its random words
+  // What names the random words of its values:
+  std::uint32_t place = 0;  ///< in the call
+  std::uint64_t first = 0;  ///< where its first value stands in the call's tensor that it is of
   std::optional<DataType> source_type = {};  ///< where it is not `type`
   /// Error feedback: `count` values in the scale of the sources, which they are added to before all
   /// else. What the cast of the sum loses takes their place, value by value where the cast is
@@ -49,15 +51,5 @@ struct FloatTensor {
 inline bool takes_scale(const codec::Codec& codec) {
   return codec.layout().block == 0 && !codec.format().is_fp32();
 }
-
-/// The scale exponent of values of a tensor, as they are in its sources with the residual added:
-/// ceil(log2(largest magnitude * 2^input_exponent * world)), or kNothing, or kNonFinite.
-std::int16_t exponent_of(const FloatTensor& tensor, const float* values, std::size_t count,
-                         std::uint64_t world);
-
-/// Values first .. first + count of one source as FP32, the residual added: in their place, or put
-/// into `room`.
-const float* read_source(const FloatTensor& tensor, std::size_t source, std::size_t first,
-                         std::size_t count, float* room);
 
 }  // namespace cpdcomm::reduction

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "codec/arrays.hpp"
+#include "reduction/elements.hpp"
+#include "reduction/shared_scales.hpp"
 
 namespace cpdcomm::reduction {
 namespace {
@@ -19,10 +21,12 @@ void learn(const Block& block, const Level& level, const float* part, const floa
 const float* OwnPart::read(const Block& block, std::size_t node, Scratch& scratch) const {
   const FloatTensor& tensor = block.tensor;
   const float* const part =
-      read_source(tensor, node, block.first, block.count, scratch.source.data());
+      read_elements(tensor.sources[node], tensor.input_type(), tensor.residual, block.first,
+                    block.count, scratch.source.data());
   if (tensor.is_delayed()) {
-    scratch.largest =
-        std::max(scratch.largest, exponent_of(tensor, part, block.count, tensor.delayed_world));
+    const std::uint32_t largest = codec::largest_bits(part, block.count);
+    scratch.largest = std::max(scratch.largest,
+                               aps_exponent(largest, tensor.input_exponent, tensor.delayed_world));
   }
   return part;
 }

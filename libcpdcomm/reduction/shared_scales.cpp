@@ -23,11 +23,15 @@ std::size_t groups(std::size_t count, std::size_t group) {
   return group == 0 ? 1 : (count + group - 1) / group;
 }
 
+std::int16_t aps_exponent(std::uint32_t largest_bits, int input_exponent, std::uint64_t world) {
+  const std::int16_t exponent = numerics::scale_exponent(largest_bits, world);
+  const bool is_number = exponent != numerics::kNothing && exponent != numerics::kNonFinite;
+  return static_cast<std::int16_t>(is_number ? exponent + input_exponent : exponent);
+}
+
 Words<std::int16_t> aps_words(std::uint64_t world) {
   const auto of = [world](std::uint32_t largest_bits, int input_exponent) {
-    const std::int16_t exponent = numerics::scale_exponent(largest_bits, world);
-    const bool is_number = exponent != numerics::kNothing && exponent != numerics::kNonFinite;
-    return static_cast<std::int16_t>(is_number ? exponent + input_exponent : exponent);
+    return aps_exponent(largest_bits, input_exponent, world);
   };
   return {of};
 }

@@ -32,6 +32,9 @@ struct Words {
   std::size_t bytes = sizeof(Word);  ///< that travel, the lowest; fewer where words are never more
 };
 
+/// E of APS: ceil(log2(largest magnitude * 2^input_exponent * world)), or kNothing, or kNonFinite.
+std::int16_t aps_exponent(std::uint32_t largest_bits, int input_exponent, std::uint64_t world);
+
 /// Of APS, for a sum of `world` parts: E of the values after the power of two.
 Words<std::int16_t> aps_words(std::uint64_t world);
 /// Of `exact`: of the values after the power of two, in FP32.

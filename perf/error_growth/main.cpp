@@ -12,8 +12,10 @@
 #include <thread>
 #include <vector>
 
+#include "codec/targets.hpp"
 #include "common/arguments.hpp"
 #include "common/exit_codes.hpp"
+#include "common/machine.hpp"
 #include "common/output_file.hpp"
 #include "cpdcomm/threads.hpp"
 #include "cpdcomm/version.hpp"
@@ -103,15 +105,26 @@ std::string date() {
   return text;
 }
 
+Json machine() {
+  return {{"cpu_model", cpu_model()},
+          {"instruction_sets", instruction_sets()},
+          {"cores", usable_cores().size()},
+          {"simd_target", codec::targets().front()}};
+}
+
+/// As perf/schema/error_growth.schema.json says.
 std::string to_json(const Options& options, const std::vector<std::string>& command, Json rows) {
   const Json document{{"schema", "cpd-error-growth/1"},
+                      {"program", "cpd-error-growth"},
                       {"version", version()},
                       {"date", date()},
                       {"command", command},
+                      {"machine", machine()},
                       {"accumulate", options.accumulate},
                       {"values", options.values},
                       {"results", std::move(rows)}};
-  return document.dump(1) + "\n";
+  // What is not UTF-8 in the command is no reason to lose the results.
+  return document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 void declare(CLI::App& app, Options& options) {

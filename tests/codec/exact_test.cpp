@@ -6,9 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <vector>
 
+#include "codec/integers.hpp"
+#include "codec/layout.hpp"
 #include "codec/targets.hpp"
 #include "cpdcomm/error.hpp"
 #include "support/bits.hpp"
@@ -20,17 +21,11 @@ namespace cpdcomm::testing {
 namespace {
 
 using codec::Exact;
-using Bytes = std::vector<std::byte>;
 using Words = std::vector<std::uint32_t>;
-using Integers = std::vector<std::int64_t>;
+using Integers = std::vector<std::int32_t>;
 using Parts = std::vector<std::vector<float>>;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-struct Partial {
-  Bytes bytes;
-  std::uint32_t parts;
-};
 
 /// All ranks' parts of one exact sum, and what it must give, in 64-bit integers.
 class Sum {
@@ -53,64 +48,32 @@ class Sum {
   std::uint32_t world() const { return static_cast<std::uint32_t>(parts_.size()); }
   std::size_t count() const { return count_; }
 
-  Partial encoded(std::size_t rank, std::optional<RandomStream> stochastic = {}) const {
-    Partial one{Bytes(exact_.size(count_, 1)), 1};
-    exact_.encode(parts_[rank].data(), count_, words_.data(), stochastic, one.bytes.data());
-    return one;
+  Integers integers(std::size_t rank, std::optional<RandomStream> stochastic = {}) const {
+    Integers integers(count_);
+    exact_.integers(parts_[rank].data(), count_, words_.data(), stochastic, integers.data());
+    return integers;
   }
 
-  Partial joined(const Partial& a, const Partial& b) const {
-    Partial sum{Bytes(exact_.size(count_, a.parts + b.parts)), a.parts + b.parts};
-    exact_.add(a.bytes.data(), a.parts, b.bytes.data(), b.parts, count_, sum.bytes.data());
+  /// Of all parts.
+  Integers sum() const {
+    Integers sum(count_);
+    for (std::size_t rank = 0; rank < world(); ++rank) {
+      const Integers part = integers(rank);
+      for (std::size_t i = 0; i < count_; ++i) sum[i] += part[i];
+    }
     return sum;
   }
 
-  /// By hops, in this order of the ranks.
-  Bytes chain(const std::vector<std::size_t>& order) const {
-    Partial sum = encoded(order[0]);
-    for (std::size_t i = 1; i < order.size(); ++i) sum = joined(sum, encoded(order[i]));
-    return sum.bytes;
-  }
-
-  /// Neighbours first.
-  Bytes tree() const {
-    std::vector<Partial> level;
-    for (std::size_t rank = 0; rank < world(); ++rank) level.push_back(encoded(rank));
-    while (level.size() > 1) {
-      std::vector<Partial> next;
-      for (std::size_t i = 0; i + 1 < level.size(); i += 2) {
-        next.push_back(joined(level[i], level[i + 1]));
-      }
-      if (level.size() % 2 == 1) next.push_back(level.back());
-      level = std::move(next);
-    }
-    return level[0].bytes;
-  }
-
-  /// In widened form.
-  Bytes widened() const {
-    std::vector<std::int32_t> sums(count_);
-    exact_.widen(encoded(0).bytes.data(), 1, count_, sums.data());
-    for (std::size_t rank = 1; rank < world(); ++rank) {
-      exact_.add_to(encoded(rank).bytes.data(), 1, count_, sums.data());
-    }
-    Bytes bytes(exact_.size(count_, world()));
-    exact_.narrow(sums.data(), world(), count_, bytes.data());
-    return bytes;
-  }
-
-  std::vector<float> decoded(const Bytes& bytes) const {
+  std::vector<float> values(const Integers& sum) const {
     std::vector<float> values(count_);
-    exact_.decode(bytes.data(), world(), count_, words_.data(), values.data());
+    exact_.values(sum.data(), count_, words_.data(), 0, values.data());
     return values;
   }
 
-  std::vector<float> wire_result(const Bytes& bytes,
-                                 std::optional<RandomStream> stochastic = {}) const {
-    Bytes narrow(exact_.size(count_, 1));
-    exact_.encode_result(bytes.data(), count_, stochastic, narrow.data());
+  std::vector<float> wire_result(Integers sum, std::optional<RandomStream> stochastic = {}) const {
+    exact_.cast_result(sum.data(), count_, stochastic);
     std::vector<float> values(count_);
-    exact_.decode_result(narrow.data(), count_, words_.data(), values.data());
+    exact_.values(sum.data(), count_, words_.data(), exact_.result_growth(), values.data());
     return values;
   }
 
@@ -126,7 +89,7 @@ class Sum {
   std::int64_t most() const { return (std::int64_t{1} << (format_.code_bits() - 1)) - 1; }
 
   /// The sum of value i as an integer.
-  std::int64_t integer(std::size_t i) const {
+  std::int32_t integer(std::size_t i) const {
     if (std::isnan(step(i)) || step(i) == 0) return 0;
     std::int64_t sum = 0;
     for (const auto& part : parts_) {
@@ -136,7 +99,7 @@ class Sum {
                                   : static_cast<double>(part[i] / static_cast<float>(step(i)));
       sum += std::clamp(static_cast<std::int64_t>(std::nearbyint(quotient)), -most(), most());
     }
-    return sum;
+    return static_cast<std::int32_t>(sum);
   }
 
   float value(double integer, double on) const {
@@ -167,18 +130,6 @@ Parts gradients_of(std::uint32_t world, std::size_t count) {
   return parts;
 }
 
-Bytes packed(const Integers& integers, int width) {
-  const auto bits = static_cast<std::size_t>(width);
-  Bytes bytes((integers.size() * bits + 7) / 8);
-  for (std::size_t i = 0; i < integers.size(); ++i) {
-    for (std::size_t k = 0; k < bits; ++k) {
-      const std::size_t at = i * bits + k;
-      bytes[at / 8] |= static_cast<std::byte>(((integers[i] >> k) & 1) << (at % 8));
-    }
-  }
-  return bytes;
-}
-
 class ExactSums : public ::testing::TestWithParam<Format> {
  protected:
   void expect_sums(const Sum& sum) const {
@@ -190,21 +141,24 @@ class ExactSums : public ::testing::TestWithParam<Format> {
       values.push_back(sum.expected(i));
       wire.push_back(sum.expected_wire(i));
     }
-    const Bytes wanted = packed(integers, sum.exact().bits(sum.world()));
-    std::vector<std::size_t> order(sum.world());
-    std::iota(order.begin(), order.end(), 0);
-    EXPECT_EQ(sum.chain(order), wanted);
-    Random random(7);
-    std::shuffle(order.begin(), order.end(), random);
-    EXPECT_EQ(sum.chain(order), wanted);
-    EXPECT_EQ(sum.tree(), wanted);
-    EXPECT_EQ(sum.widened(), wanted);
-    EXPECT_TRUE(same_bits(sum.decoded(wanted), values));
-    EXPECT_TRUE(same_bits(sum.wire_result(wanted), wire));
+    EXPECT_EQ(sum.sum(), integers);
+    EXPECT_TRUE(same_bits(sum.values(integers), values));
+    EXPECT_TRUE(same_bits(sum.wire_result(integers), wire));
+    expect_room(sum, integers);
+  }
+
+  /// In the bits that a sum of all parts takes, it comes back.
+  static void expect_room(const Sum& sum, const Integers& integers) {
+    const int width = sum.exact().bits(sum.world());
+    std::vector<std::byte> packed(codec::packed_bytes(integers.size(), width));
+    codec::pack_integers(integers.data(), integers.size(), width, packed.data());
+    Integers back(integers.size());
+    codec::unpack_integers(packed.data(), back.size(), width, back.data());
+    EXPECT_EQ(back, integers);
   }
 };
 
-TEST_P(ExactSums, AreThoseOfIntegersInAnyOrder) {
+TEST_P(ExactSums, AreThoseOfIntegers) {
   for (const std::uint32_t world : {1u, 2u, 3u, 4u, 5u, 7u, 32u}) {
     for (const std::size_t count : {0u, 1u, 7u, 8u, 17u, 64u, 203u, 4100u}) {
       SCOPED_TRACE(::testing::Message() << world << " ranks, " << count << " values");
@@ -229,7 +183,7 @@ TEST_P(ExactSums, AreZeroForZeroBlocksAndNanForNanBlocks) {
     parts[1][block + 3] = spoiled;
     const Sum sum(GetParam(), parts);
     expect_sums(sum);
-    const std::vector<float> values = sum.decoded(sum.tree());
+    const std::vector<float> values = sum.values(sum.sum());
     for (std::size_t i = 0; i < values.size(); ++i) {
       EXPECT_EQ(std::isnan(values[i]), i / block == 1) << i;
       if (i < block) {
@@ -243,16 +197,13 @@ TEST_P(ExactSums, RoundStochasticallyToNeighboursWhereverTheyAreCut) {
   const std::size_t block = GetParam().block();
   const Sum sum(GetParam(), gradients_of(2, 4 * block));
   const RandomStream stream{.seed = 3, .rank = 1};
-  std::vector<std::int32_t> whole(sum.count());
-  sum.exact().widen(sum.encoded(0, stream).bytes.data(), 1, sum.count(), whole.data());
+  const Integers whole = sum.integers(0, stream);
 
   RandomStream later = stream;
   later.first = block;
   const std::vector<float> in = gradients_of(2, 4 * block)[0];
-  Bytes tail(sum.exact().size(3 * block, 1));
-  sum.exact().encode(in.data() + block, 3 * block, sum.words().data() + 1, later, tail.data());
-  std::vector<std::int32_t> cut(3 * block);
-  sum.exact().widen(tail.data(), 1, cut.size(), cut.data());
+  Integers cut(3 * block);
+  sum.exact().integers(in.data() + block, cut.size(), sum.words().data() + 1, later, cut.data());
   EXPECT_TRUE(std::equal(cut.begin(), cut.end(), whole.begin() + static_cast<long>(block)));
 
   for (std::size_t i = 0; i < whole.size(); ++i) {
@@ -262,7 +213,7 @@ TEST_P(ExactSums, RoundStochasticallyToNeighboursWhereverTheyAreCut) {
     EXPECT_LE(std::abs(whole[i]), sum.most());
   }
 
-  const std::vector<float> wire = sum.wire_result(sum.tree(), stream);
+  const std::vector<float> wire = sum.wire_result(sum.sum(), stream);
   for (std::size_t i = 0; i < wire.size(); ++i) {
     if (sum.step(i) == 0) continue;
     const double halves = static_cast<double>(sum.integer(i)) / 2;
@@ -347,9 +298,9 @@ class ExactTargets : public ::testing::TestWithParam<std::string> {
   }
 
   /// Sums of any size that kWorld parts can have.
-  static std::vector<std::int32_t> any_sums(const Exact& exact, std::size_t count) {
+  static Integers any_sums(const Exact& exact, std::size_t count) {
     Random random(6);
-    std::vector<std::int32_t> sums(count);
+    Integers sums(count);
     const std::int32_t most = ((1 << (exact.bits(1) - 1)) - 1) * static_cast<std::int32_t>(kWorld);
     for (std::int32_t& sum : sums) {
       sum =
@@ -359,19 +310,19 @@ class ExactTargets : public ::testing::TestWithParam<std::string> {
   }
 };
 
-TEST_P(ExactTargets, EncodeAlike) {
+TEST_P(ExactTargets, CountAlike) {
   for_cases([&](const Exact& exact, const auto& values, const Words& words, const auto& draws) {
     expect_alike([&] {
-      Bytes bytes(exact.size(values.size(), 1));
-      exact.encode(values.data(), values.size(), words.data(), draws, bytes.data());
-      return bytes;
+      Integers integers(values.size());
+      exact.integers(values.data(), values.size(), words.data(), draws, integers.data());
+      return integers;
     });
   });
 }
 
-TEST_P(ExactTargets, DecodeAlike) {
+TEST_P(ExactTargets, GiveValuesAlike) {
   for_cases([&](const Exact& exact, const auto& values, const Words& words, const auto& draws) {
-    const std::vector<std::int32_t> sums = any_sums(exact, values.size());
+    const Integers sums = any_sums(exact, values.size());
     for (const int up : {0, 5, draws ? 300 : -300}) {
       expect_alike([&] {
         std::vector<float> decoded(sums.size());
@@ -387,7 +338,7 @@ TEST_P(ExactTargets, DecodeAlike) {
 TEST_P(ExactTargets, CastResultsAlike) {
   for_cases([&](const Exact& exact, const auto& values, const Words& /*words*/, const auto& draws) {
     expect_alike([&] {
-      std::vector<std::int32_t> sums = any_sums(exact, values.size());
+      Integers sums = any_sums(exact, values.size());
       exact.cast_result(sums.data(), sums.size(), draws);
       return sums;
     });

@@ -114,6 +114,54 @@ TEST(Halves, OfBlocksAnchorThemAtEachShare) {
   });
 }
 
+AllreduceOptions stochastic(const char* wire, Accumulate accumulate) {
+  AllreduceOptions options{.wire = Format::parse(wire),
+                           .scaling = {Scaling::Kind::none},
+                           .accumulate = accumulate,
+                           .algorithm = Algorithm::direct,
+                           .rounding = Rounding::stochastic};
+  options.seed = 42;
+  options.step = 7;
+  return options;
+}
+
+/// They draw the random words that an all-reduce of the whole vector draws: a value's word goes by
+/// its place there, not in its share.
+TEST(Halves, RoundStochasticallyAsTheAllReduceThatTheyAreOf) {
+  constexpr std::size_t kEqual = 1000;  // so that an all-reduce has the same chunks
+  for (const char* wire : {"e5m2", "e3m0", "bf16", "bfp8:8"}) {
+    for (const auto accumulate : {Accumulate::wide, Accumulate::rounded}) {
+      const AllreduceOptions options = stochastic(wire, accumulate);
+      if (accumulate == Accumulate::rounded && !options.wire.is_float()) continue;
+      SCOPED_TRACE(::testing::Message() << wire << ", " << to_string(accumulate));
+      Ranks ranks(4);
+      ranks.run([&](Communicator& self) {
+        const Values parts = gradients(4 * kEqual, 5 + static_cast<unsigned>(self.rank()));
+        Values wanted = parts;
+        self.allreduce(wanted, options);
+        Values share(kEqual);
+        self.reduce_scatter(parts.data(), DataType::fp32, {.data = share.data(), .count = kEqual},
+                            options);
+        Values all(4 * kEqual);
+        self.allgather(share.data(), {.data = all.data(), .count = all.size()}, options);
+        EXPECT_TRUE(same_bits(all, wanted));
+      });
+    }
+  }
+}
+
+TEST(Halves, HaveRandomWordsOfTheirOwnForEachShare) {
+  Ranks ranks(2);
+  PerRank<Values> shares(2, Values(kShare));
+  ranks.run([&](Communicator& self) {
+    const Values same(2 * kShare, 1.1f);
+    Values& share = shares[index_of(self)];
+    self.reduce_scatter(same.data(), DataType::fp32, {.data = share.data(), .count = kShare},
+                        stochastic("e5m2", Accumulate::wide));
+  });
+  EXPECT_FALSE(same_bits(shares[0], shares[1]));
+}
+
 TEST(Halves, OfARingAreSumsToo) {
   Ranks ranks(4);
   ranks.run([&](Communicator& self) {

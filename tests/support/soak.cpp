@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <optional>
@@ -18,15 +20,22 @@ namespace {
 
 /// What all ranks draw alike.
 struct Draw {
-  enum class Kind { sum, integers, broadcast, allgather, barrier };
+  enum class Kind { sum, integers, broadcast, allgather, barrier, halves };
   Kind kind;
   std::uint32_t number;
   std::vector<std::size_t> counts;
   AllreduceOptions options = {};
   DataType type = DataType::fp32;
-  bool dense = false;  ///< every rank brings a value, else one rank at each place
+  DataType source = DataType::fp32;  ///< of the parts
+  bool dense = false;                ///< every rank brings a value, else one rank at each place
   bool feeds_back = false;
   int exponent = 0;  ///< of the values
+  int input_exponent = 0;
+  int output_exponent = 0;
+
+  bool is_delayed() const { return options.scaling.kind == Scaling::Kind::delayed; }
+  /// Whether parts are apart from what comes of them.
+  bool is_apart() const { return options.emulate_nodes > 1 || source != type; }
 };
 
 const char* const kFloats[] = {"fp32", "bf16", "e5m2", "e4m3", "e3m0", "e4m3fn", "e2m1fn"};
@@ -48,7 +57,9 @@ class Drawing {
     const std::uint32_t kind = random_.below(20);
     if (kind < 3) draw.kind = static_cast<Draw::Kind>(1 + kind);
     if (kind == 3) draw.kind = Draw::Kind::barrier;
+    if (kind == 4) draw.kind = Draw::Kind::halves;
     if (draw.kind == Draw::Kind::sum) draw_sum(draw);
+    if (draw.kind == Draw::Kind::halves) draw_halves(draw);
     if (draw.kind == Draw::Kind::integers) draw.options.algorithm = algorithm();
     draw.options.across = across();
     return draw;
@@ -83,30 +94,74 @@ class Drawing {
       options.accumulate = Accumulate::majority;
       options.op = ReduceOp::sum;
     } else if (way < 3) {
-      options.wire = Format::parse(kExact[random_.below(std::size(kExact))]);
-      options.accumulate = Accumulate::exact;
+      draw_exact(options);
     } else if (way < 5) {
       options.wire = Format::parse(kBlocks[random_.below(std::size(kBlocks))]);
     } else {
       draw_floats(options);
+      draw_scaling(options);
     }
+    draw_values(draw);
+    draw_nodes(options);
+    draw.feeds_back = random_.below(4) == 0 && options.accumulate != Accumulate::majority &&
+                      options.emulate_nodes == 1 && !draw.is_delayed() &&
+                      !(options.algorithm == Algorithm::hierarchical && options.inner);
+  }
+
+  /// Of sums alone: an average by three ranks would be cast again when it is collected.
+  void draw_halves(Draw& draw) {
+    const Algorithm all[] = {Algorithm::automatic, Algorithm::direct, Algorithm::ring};
+    draw.options.algorithm = all[random_.below(3)];
+    if (random_.below(3) == 0) {
+      draw.options.wire = Format::parse(kBlocks[random_.below(std::size(kBlocks))]);
+    } else {
+      draw_floats(draw.options);
+    }
+    draw_values(draw);
+  }
+
+  /// What the values are, and where.
+  void draw_values(Draw& draw) {
     const DataType types[] = {DataType::fp32, DataType::fp32, DataType::bf16, DataType::fp16};
     draw.type = types[random_.below(4)];
-    draw.dense = options.accumulate == Accumulate::majority ||
-                 (holds_small_integers(options.wire) && random_.below(2) == 0);
+    draw.source = random_.below(3) == 0 && draw.type == DataType::fp32 ? types[2 + random_.below(2)]
+                                                                       : draw.type;
+    draw.dense = draw.options.accumulate == Accumulate::majority ||
+                 (holds_small_integers(draw.options.wire) && random_.below(2) == 0);
     draw.exponent = static_cast<int>(random_.below(5)) - 2;
-    draw.feeds_back = random_.below(4) == 0 && options.accumulate != Accumulate::majority &&
-                      !(options.algorithm == Algorithm::hierarchical && options.inner);
+    if (random_.below(3) != 0) return;
+    draw.input_exponent = static_cast<int>(random_.below(7)) - 3;
+    draw.output_exponent = static_cast<int>(random_.below(7)) - 3;
+  }
+
+  void draw_exact(AllreduceOptions& options) {
+    options.wire = Format::parse(kExact[random_.below(std::size(kExact))]);
+    options.accumulate = Accumulate::exact;
+    // Of 8 bits enough are left for a sum that is cast once more.
+    const bool is_wide = options.wire == Format::parse("bfp8:64");
+    if (is_wide && random_.below(2) == 0) options.result = Result::wire;
+  }
+
+  /// So few parts that the smallest format holds one of them beside the sum of all.
+  void draw_nodes(AllreduceOptions& options) {
+    constexpr int kMostParts = 8;
+    if (random_.below(4) != 0 || 2 * ranks_ > kMostParts) return;
+    options.emulate_nodes = 2;
+    if (options.algorithm == Algorithm::hierarchical) options.algorithm = Algorithm::automatic;
   }
 
   void draw_floats(AllreduceOptions& options) {
     options.wire = Format::parse(kFloats[random_.below(std::size(kFloats))]);
     options.accumulate = static_cast<Accumulate>(random_.below(3));
-    if (random_.below(2) == 0) options.scaling = {Scaling::Kind::aps, 64u << random_.below(5)};
     // Values of the formats: nothing is rounded, whatever the words.
     if (options.accumulate != Accumulate::kahan && random_.below(3) == 0) {
       options.rounding = Rounding::stochastic;
     }
+  }
+  void draw_scaling(AllreduceOptions& options) {
+    const std::uint32_t kind = random_.below(4);
+    if (kind == 0) options.scaling = {Scaling::Kind::delayed};
+    if (kind == 1) options.scaling = {Scaling::Kind::aps, 64u << random_.below(5)};
   }
 
   Random random_;
@@ -120,31 +175,37 @@ std::uint32_t mix(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
   return x ^ x >> 13;
 }
 
-float unscaled_value(const Draw& draw, std::size_t tensor, std::size_t i, int rank, int ranks) {
+/// What a part, of all ranks' and nodes' parts, has at a place.
+float unscaled_value(const Draw& draw, std::size_t tensor, std::size_t i, int part, int parts) {
   const std::uint32_t word =
       mix(draw.number, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(tensor) + 7);
   if (!draw.dense) {
-    const bool mine = word % static_cast<std::uint32_t>(ranks) == static_cast<std::uint32_t>(rank);
+    const bool mine = word % static_cast<std::uint32_t>(parts) == static_cast<std::uint32_t>(part);
     return mine ? (word >> 20 & 1u ? -1.0f : 1.0f) : 0.0f;
   }
-  const std::uint32_t own = mix(word, static_cast<std::uint32_t>(rank), 5);
+  const std::uint32_t own = mix(word, static_cast<std::uint32_t>(part), 5);
   if (draw.options.accumulate == Accumulate::majority) return own % 2 == 0 ? -1.0f : 1.0f;
   return static_cast<float>(own % 3) - 1.0f;
 }
 
-float value(const Draw& draw, std::size_t tensor, std::size_t i, int rank, int ranks) {
-  const float x = unscaled_value(draw, tensor, i, rank, ranks);
-  return draw.exponent < 0 ? x / static_cast<float>(1 << -draw.exponent)
-                           : x * static_cast<float>(1 << draw.exponent);
+float value(const Draw& draw, std::size_t tensor, std::size_t i, int part, int parts) {
+  return std::ldexp(unscaled_value(draw, tensor, i, part, parts), draw.exponent);
 }
 
-float wanted(const Draw& draw, std::size_t tensor, std::size_t i, int ranks) {
+float wanted(const Draw& draw, std::size_t tensor, std::size_t i, int parts) {
   float sum = 0;
-  for (int rank = 0; rank < ranks; ++rank) sum += value(draw, tensor, i, rank, ranks);
+  for (int part = 0; part < parts; ++part) sum += value(draw, tensor, i, part, parts);
   if (draw.options.accumulate == Accumulate::majority) {
-    return static_cast<float>((sum > 0) - (sum < 0));
+    return std::ldexp(static_cast<float>((sum > 0) - (sum < 0)), draw.output_exponent);
   }
-  return draw.options.op == ReduceOp::average ? sum / static_cast<float>(ranks) : sum;
+  sum = std::ldexp(sum, draw.input_exponent + draw.output_exponent);
+  return draw.options.op == ReduceOp::average ? sum / static_cast<float>(parts) : sum;
+}
+
+/// What APS finds in a tensor of such values.
+std::int16_t scale_exponent(const Draw& draw, int parts) {
+  const int growth = std::bit_width(static_cast<unsigned>(parts) - 1);
+  return static_cast<std::int16_t>(draw.exponent + draw.input_exponent + growth);
 }
 
 /// One operation on its way: its memory, how it is started, and whether it came out right.
@@ -164,7 +225,9 @@ class Operation {
       case Draw::Kind::allgather:
         return allgather();
       case Draw::Kind::barrier:
-        on_.barrier();
+        return on_.barrier();
+      case Draw::Kind::halves:
+        return halves();
     }
   }
 
@@ -172,6 +235,7 @@ class Operation {
   std::string end() {
     if (pending_) pending_->wait();
     if (draw_.kind == Draw::Kind::sum) check_sum();
+    if (draw_.is_delayed()) check_memories();
     if (draw_.kind == Draw::Kind::integers) check_integers();
     return wrong_;
   }
@@ -185,21 +249,43 @@ class Operation {
          << options.wire.to_string() << " " << to_string(options.scaling) << " "
          << to_string(options.accumulate) << " " << to_string(options.op) << " "
          << to_string(options.algorithm) << " across " << to_string(options.across) << ", "
-         << to_string(draw_.type) << (draw_.feeds_back ? ", residual" : "") << ": tensor " << tensor
-         << " value " << i << " of " << draw_.counts[tensor] << " is " << got << ", not " << due;
+         << to_string(draw_.source) << " into " << to_string(draw_.type) << ", result "
+         << to_string(options.result) << ", " << options.emulate_nodes << " nodes, factors 2^"
+         << draw_.input_exponent << " and 2^" << draw_.output_exponent
+         << (draw_.feeds_back ? ", residual" : "") << ": tensor " << tensor << " value " << i
+         << " of " << draw_.counts[tensor] << " is " << got << ", not " << due;
     wrong_ = text.str();
   }
 
+  int parts() const { return on_.size() * draw_.options.emulate_nodes; }
+
+  /// `count` values of a part from a place on, as they lie in memory.
+  std::vector<std::byte> stored(std::size_t tensor, std::size_t count, int part) const {
+    std::vector<float> values;
+    for (std::size_t i = 0; i < count; ++i)
+      values.push_back(value(draw_, tensor, i, part, parts()));
+    std::vector<std::byte> bytes(count * size_of(draw_.source));
+    encode(values, Format::parse(to_string(draw_.source)), bytes);
+    return bytes;
+  }
+
   void begin_sum() {
-    const Format stored = Format::parse(to_string(draw_.type));
     for (std::size_t t = 0; t < draw_.counts.size(); ++t) {
-      std::vector<float> values;
-      for (std::size_t i = 0; i < draw_.counts[t]; ++i) {
-        values.push_back(value(draw_, t, i, on_.rank(), on_.size()));
+      const int nodes = draw_.options.emulate_nodes;
+      sources_.emplace_back();
+      nodes_.emplace_back();
+      for (int node = 0; node < nodes; ++node) {
+        sources_[t].push_back(stored(t, draw_.counts[t], on_.rank() * nodes + node));
       }
-      memory_.emplace_back(draw_.counts[t] * size_of(draw_.type));
-      encode(values, stored, memory_.back());
+      for (const auto& source : sources_[t]) nodes_[t].push_back(source.data());
+      if (draw_.is_apart()) {
+        memory_.emplace_back(draw_.counts[t] * size_of(draw_.type));
+      } else {
+        memory_.push_back(std::move(sources_[t][0]));
+      }
       residuals_.emplace_back(draw_.counts[t], 0.0f);
+      const bool known = t % 2 == 0;
+      memories_.push_back({known, known ? scale_exponent(draw_, parts()) : std::int16_t{0}});
     }
     start();
   }
@@ -208,7 +294,17 @@ class Operation {
     std::vector<Tensor> tensors;
     for (std::size_t t = 0; t < draw_.counts.size(); ++t) {
       tensors.push_back({.data = memory_[t].data(), .count = draw_.counts[t], .type = draw_.type});
-      if (draw_.feeds_back) tensors.back().residual = residuals_[t].data();
+      Tensor& tensor = tensors.back();
+      tensor.input_exponent = draw_.input_exponent;
+      tensor.output_exponent = draw_.output_exponent;
+      if (draw_.source != draw_.type) tensor.input_type = draw_.source;
+      if (draw_.options.emulate_nodes > 1) {
+        tensor.nodes = nodes_[t];
+      } else if (draw_.is_apart()) {
+        tensor.input = nodes_[t][0];
+      }
+      if (draw_.feeds_back) tensor.residual = residuals_[t].data();
+      if (draw_.is_delayed()) tensor.memory = &memories_[t];
     }
     if (draw_.number % 3 == 0) {
       on_.allreduce(tensors, draw_.options);
@@ -218,20 +314,60 @@ class Operation {
   }
 
   /// A result is rounded once to the tensor's type; what it should be, likewise.
-  void check_sum() {
+  void check_values(std::size_t tensor, std::span<const std::byte> bytes, std::size_t count) {
     const Format stored = Format::parse(to_string(draw_.type));
+    std::vector<float> got(count);
+    decode(bytes, stored, got);
+    std::vector<float> due;
+    for (std::size_t i = 0; i < count; ++i) due.push_back(wanted(draw_, tensor, i, parts()));
+    quantize(due, stored, due);
+    for (std::size_t i = 0; i < count; ++i) {
+      // A sum of zeros may have either sign.
+      if (got[i] != due[i]) complain(tensor, i, got[i], due[i]);
+    }
+  }
+
+  void check_sum() {
     for (std::size_t t = 0; t < draw_.counts.size(); ++t) {
-      std::vector<float> got(draw_.counts[t]);
-      decode(memory_[t], stored, got);
-      std::vector<float> due;
-      for (std::size_t i = 0; i < got.size(); ++i) due.push_back(wanted(draw_, t, i, on_.size()));
-      quantize(due, stored, due);
-      for (std::size_t i = 0; i < got.size(); ++i) {
-        // A sum of zeros may have either sign.
-        if (got[i] != due[i]) complain(t, i, got[i], due[i]);
+      check_values(t, memory_[t], draw_.counts[t]);
+      for (std::size_t i = 0; i < residuals_[t].size(); ++i) {
         if (residuals_[t][i] != 0) complain(t, i, residuals_[t][i], 0);
       }
     }
+  }
+
+  /// What is remembered is what the values were; of zeros, nothing. fp32 is not scaled.
+  void check_memories() {
+    if (draw_.options.wire.is_fp32()) return;
+    for (std::size_t t = 0; t < draw_.counts.size(); ++t) {
+      bool any = false;
+      for (std::size_t i = 0; i < draw_.counts[t] && !any; ++i) {
+        for (int part = 0; part < parts(); ++part) any |= value(draw_, t, i, part, parts()) != 0;
+      }
+      const int due = scale_exponent(draw_, parts());
+      if (any && (!memories_[t].known || memories_[t].exponent != due)) {
+        complain(t, 0, memories_[t].exponent, due);
+      }
+    }
+  }
+
+  /// Reduce-scatter, and all-gather of what comes of it.
+  void halves() {
+    const auto ranks = static_cast<std::size_t>(on_.size());
+    const std::size_t count = draw_.counts[0] / ranks;
+    const std::vector<std::byte> mine = stored(0, ranks * count, on_.rank());
+    std::vector<std::byte> share(count * size_of(draw_.type));
+    on_.reduce_scatter(mine.data(), draw_.source,
+                       {.data = share.data(),
+                        .count = count,
+                        .type = draw_.type,
+                        .input_exponent = draw_.input_exponent,
+                        .output_exponent = draw_.output_exponent},
+                       draw_.options);
+    std::vector<std::byte> all(ranks * share.size());
+    on_.allgather(share.data(), {.data = all.data(), .count = ranks * count, .type = draw_.type},
+                  draw_.options);
+    check_values(0, all, ranks * count);
   }
 
   std::int64_t integer(std::size_t i, int rank) const {
@@ -288,6 +424,9 @@ class Operation {
   Communicator& on_;
   std::vector<std::vector<std::byte>> memory_;
   std::vector<std::vector<float>> residuals_;
+  std::vector<std::vector<std::vector<std::byte>>> sources_;  // by tensor and node
+  std::vector<std::vector<const void*>> nodes_;               // where they are
+  std::vector<ScaleMemory> memories_;
   std::vector<std::int64_t> integers_;
   std::optional<Pending> pending_;
   std::string wrong_;

@@ -54,7 +54,7 @@ inline SoakOptions parse_soak_options(int argc, char** argv) {
 /// @return the program's exit status
 template <typename Run>
 int report_soak(const SoakOptions& options, Run&& run) {
-  constexpr std::uint64_t kMostGrowth = 8 << 20;  // of 4 ranks' buffers that chance asks for late
+  constexpr std::uint64_t kMostGrowth = 1 << 20;
   const std::uint64_t warm_up = (options.operations + 9) / 10;
   SoakResult result = run(warm_up);
   const HeapUse before = heap_use();
