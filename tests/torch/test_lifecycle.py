@@ -25,7 +25,9 @@ def ends_well(end, ranks):
         ["without_waiting"],
         ["destroyed_and_made_again", "a_group_that_was_destroyed", "beside_another_backend"],
         ["late_end"],
-        ["the_next_group", "large_sums_that_failed"],
+        # A launch each: who begins again first may still find the store of the time before.
+        ["the_next_group"],
+        ["large_sums_that_failed"],
         ["mpi_ended_by_another"],
     ],
     ids=" ".join,
