@@ -437,7 +437,7 @@ class Operation {
 /// what first. Here each rank in turn comes late to large sums, so that chance asks for little
 /// more.
 void fill_pools(Communicator& communicator) {
-  const std::vector<float> ones(100000, 1.0f);
+  const std::vector<float> ones(200000, 1.0f);
   std::vector<float> sums(ones.size());
   const Tensor tensor{.data = sums.data(), .count = sums.size(), .input = ones.data()};
   const AllreduceOptions ways[] = {
