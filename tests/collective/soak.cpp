@@ -43,7 +43,8 @@ int soak(const SoakOptions& options) {
   auto communicators = make_communicators(options.ranks);
   std::vector<Soak> soaks;
   for (auto& mine : communicators) soaks.emplace_back(mine, options.seed);
-  return report_soak(options, [&](std::uint64_t operations) { return run(soaks, operations); });
+  return report_soak(options, options.ranks,
+                     [&](std::uint64_t operations) { return run(soaks, operations); });
 }
 
 }  // namespace

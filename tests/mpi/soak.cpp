@@ -24,7 +24,7 @@ std::vector<Communicator> make_communicators() {
 int soak(const SoakOptions& options) {
   std::vector<Communicator> communicators = make_communicators();
   Soak soak(communicators, options.seed);
-  return report_soak(options, [&](std::uint64_t operations) { return soak.run(operations); });
+  return report_soak(options, 1, [&](std::uint64_t operations) { return soak.run(operations); });
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -432,6 +433,30 @@ class Operation {
   std::string wrong_;
 };
 
+/// What a communicator keeps depends on how far ranks get ahead of each other, and on who casts
+/// what first. Here each rank in turn comes late to large sums, so that chance asks for little
+/// more.
+void fill_pools(Communicator& communicator) {
+  const std::vector<float> ones(200000, 1.0f);
+  std::vector<float> sums(ones.size());
+  const Tensor tensor{.data = sums.data(), .count = sums.size(), .input = ones.data()};
+  const AllreduceOptions ways[] = {
+      {},
+      {.wire = Format::parse("bf16"), .accumulate = Accumulate::kahan},
+      {.wire = Format::parse("bfp8:64"), .accumulate = Accumulate::exact}};
+  const Algorithm all[] = {Algorithm::direct, Algorithm::ring, Algorithm::tree,
+                           Algorithm::halving_doubling, Algorithm::hierarchical};
+  for (int late = 0; late < communicator.size(); ++late) {
+    for (AllreduceOptions options : ways) {
+      for (const Algorithm algorithm : all) {
+        options.algorithm = algorithm;
+        if (communicator.rank() == late) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        communicator.iallreduce({&tensor, 1}, options).wait();
+      }
+    }
+  }
+}
+
 /// Operations on one communicator, up to a few under way at once.
 SoakResult soak_one(Communicator& communicator, std::uint32_t seed, std::uint64_t operations) {
   Drawing drawing(seed, communicator.size());
@@ -462,6 +487,7 @@ Soak::Soak(std::vector<Communicator>& communicators, std::uint32_t seed)
 
 SoakResult Soak::run(std::uint64_t operations) {
   const std::size_t count = communicators_.size();
+  const bool is_first = runs_ == 0;
   const std::uint32_t first = seed_ + 1000 * runs_++;
   std::vector<SoakResult> results(count);
   std::vector<std::thread> threads;
@@ -469,6 +495,7 @@ SoakResult Soak::run(std::uint64_t operations) {
     const std::uint64_t share = operations / count + (i < operations % count ? 1 : 0);
     threads.emplace_back([&, i, share] {
       try {
+        if (is_first) fill_pools(communicators_[i]);
         results[i] = soak_one(communicators_[i], first + static_cast<std::uint32_t>(i), share);
       } catch (const std::exception& error) {
         results[i].wrong = 1;
