@@ -25,10 +25,6 @@ void scale(const float* in, std::size_t count, int shift, float* out);
 /// @return whether any value is not finite
 bool finish(const float* in, std::size_t count, int shift, float divisor, float* out);
 
-/// The same, written past the caches: for results that these would not keep until they are read.
-/// `out` may not be `in`.
-bool finish_past_caches(const float* in, std::size_t count, int shift, float divisor, float* out);
-
 /// What a cast of values * 2^shift has lost: error = values - cast * 2^-shift, the product and the
 /// difference rounded to FP32 once each. Where that is not finite `error` stays as it is.
 /// @param shift  from -600 to 600

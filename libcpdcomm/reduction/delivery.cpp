@@ -27,12 +27,6 @@ void Delivery::see_exponent(std::size_t tensor, std::int16_t exponent) {
   }
 }
 
-/// Whether a tensor is more than caches hold until somebody reads its sum.
-bool Delivery::goes_past_caches(const FloatTensor& tensor) {
-  constexpr std::size_t kMoreThanCaches = std::size_t{1} << 21;  // values
-  return tensor.type == DataType::fp32 && tensor.count >= kMoreThanCaches;
-}
-
 /// Where a block's FP32 values are worked on: in their place if that is FP32.
 float* Delivery::room_for_values(const Block& block, Scratch& scratch) const {
   if (block.tensor.type != DataType::fp32) return scratch.values.data();
@@ -46,9 +40,7 @@ void Delivery::store(const Block& block, const float* sum, Scratch& scratch) {
     note_non_finite(block);
   } else {
     const int shift = block.wire().shift - block.tensor.output_exponent;
-    const auto finish =
-        sum != values && goes_past_caches(block.tensor) ? codec::finish_past_caches : codec::finish;
-    if (finish(sum, block.count, shift, divisor_, values)) note_non_finite(block);
+    if (codec::finish(sum, block.count, shift, divisor_, values)) note_non_finite(block);
   }
   const FloatTensor& tensor = block.tensor;
   if (tensor.type == DataType::fp32) return;
@@ -64,8 +56,7 @@ void Delivery::deliver(const Block& block, const std::byte* result, Scratch& scr
   const codec::ConstPlace place = place_of(block, result);
   const float* sum = values_in_place(codec, place);
   if (sum == nullptr) {
-    float* const room =
-        goes_past_caches(block.tensor) ? scratch.values.data() : room_for_values(block, scratch);
+    float* const room = room_for_values(block, scratch);
     codec.decode(place, block.count, room);
     sum = room;
   }

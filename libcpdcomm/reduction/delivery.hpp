@@ -24,7 +24,6 @@ class Delivery {
   bool saturated(std::size_t tensor) const;
 
  private:
-  static bool goes_past_caches(const FloatTensor& tensor);
   float* room_for_values(const Block& block, Scratch& scratch) const;
   void note_non_finite(const Block& block);
 

@@ -1,10 +1,6 @@
 // Arithmetic on whole arrays, for every instruction set.
 #include "codec/arrays.hpp"
 
-#include <hwy/cache_control.h>
-
-#include <algorithm>
-
 #include "codec/simd/targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -29,9 +25,6 @@ void scale(const float* in, std::size_t count, int shift, float* out) {
   plain::scale(in, count, shift, out);
 }
 bool finish(const float* in, std::size_t count, int shift, float divisor, float* out) {
-  return plain::finish(in, count, shift, divisor, out);
-}
-bool finish_past_caches(const float* in, std::size_t count, int shift, float divisor, float* out) {
   return plain::finish(in, count, shift, divisor, out);
 }
 void cast_error(const float* values, const float* cast, std::size_t count, int shift,
@@ -120,17 +113,8 @@ void scale(const float* in, std::size_t count, int shift, float* out) {
   plain::scale(in + done, count - done, shift, out + done);
 }
 
-struct Store {
-  HWY_INLINE void operator()(VF value, float* out) const { hn::StoreU(value, F(), out); }
-};
-
-/// To whole vectors' places only.
-struct StorePastCaches {
-  HWY_INLINE void operator()(VF value, float* out) const { hn::Stream(value, F(), out); }
-};
-
 /// Whole vectors of `finish`; returns how many values they hold.
-template <typename To, typename Product, typename Division>
+template <typename Product, typename Division>
 HWY_INLINE std::size_t finish_vectors(const float* in, std::size_t count, Product product,
                                       Division division, float* out, VU& largest) {
   const F d;
@@ -142,36 +126,20 @@ HWY_INLINE std::size_t finish_vectors(const float* in, std::size_t count, Produc
     largest = hn::Max(largest, magnitude);
     const auto is_nan =
         hn::Gt(hn::BitCast(I(), magnitude), set_int(static_cast<int>(numerics::kInfinity)));
-    To()(hn::IfThenElse(hn::RebindMask(d, is_nan), nan, value), out + i);
+    hn::StoreU(hn::IfThenElse(hn::RebindMask(d, is_nan), nan, value), d, out + i);
   }
   return i;
 }
 
-template <typename To>
-HWY_INLINE bool finish_to(const float* in, std::size_t count, int shift, float divisor,
-                          float* out) {
+bool finish(const float* in, std::size_t count, int shift, float divisor, float* out) {
   VU largest = hn::Zero(U());
   const std::size_t done = with_power_of_two(-shift, [&](auto product) HWY_ATTR {
     return with_divisor(divisor, [&](auto division) HWY_ATTR {
-      return finish_vectors<To>(in, count, product, division, out, largest);
+      return finish_vectors(in, count, product, division, out, largest);
     });
   });
   const bool rest = plain::finish(in + done, count - done, shift, divisor, out + done);
   return rest || largest_lane(largest) >= numerics::kInfinity;
-}
-
-bool finish(const float* in, std::size_t count, int shift, float divisor, float* out) {
-  return finish_to<Store>(in, count, shift, divisor, out);
-}
-
-bool finish_past_caches(const float* in, std::size_t count, int shift, float divisor, float* out) {
-  constexpr std::size_t kLine = 64;
-  const std::size_t past_line = reinterpret_cast<std::uintptr_t>(out) % kLine;
-  const std::size_t head = std::min(count, (kLine - past_line) % kLine / sizeof(float));
-  const bool before = plain::finish(in, head, shift, divisor, out);
-  const bool rest = finish_to<StorePastCaches>(in + head, count - head, shift, divisor, out + head);
-  hwy::FlushStream();
-  return before || rest;
 }
 
 void cast_error(const float* values, const float* cast, std::size_t count, int shift,
@@ -210,7 +178,6 @@ HWY_EXPORT(largest_bits);
 HWY_EXPORT(add);
 HWY_EXPORT(scale);
 HWY_EXPORT(finish);
-HWY_EXPORT(finish_past_caches);
 HWY_EXPORT(cast_error);
 HWY_EXPORT(random_words);
 }  // namespace simd
@@ -230,10 +197,6 @@ void scale(const float* in, std::size_t count, int shift, float* out) {
 bool finish(const float* in, std::size_t count, int shift, float divisor, float* out) {
   using namespace simd;
   return HWY_DYNAMIC_DISPATCH(finish)(in, count, shift, divisor, out);
-}
-bool finish_past_caches(const float* in, std::size_t count, int shift, float divisor, float* out) {
-  using namespace simd;
-  return HWY_DYNAMIC_DISPATCH(finish_past_caches)(in, count, shift, divisor, out);
 }
 void cast_error(const float* values, const float* cast, std::size_t count, int shift,
                 float* error) {
