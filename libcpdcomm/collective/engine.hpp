@@ -42,7 +42,7 @@ class Engine {
   void abort() { aborted_ = true; }
 
  private:
-  static constexpr int kLanes = 4;
+  static constexpr int kLanes = static_cast<int>(kSegmentsUnderWay);
   static constexpr int kControl = kLanes;  // the channel after those of the lanes
 
   Inbox& inbox(int peer, int channel);

@@ -43,6 +43,7 @@ Layout Layout::balanced(const reduction::Reduction& reduction, int parts, int ch
                         std::size_t segment_bytes, std::span<const std::size_t> multiples) {
   Layout layout(reduction, parts, segment_bytes, multiples);
   const auto count = static_cast<std::size_t>(chunks);
+  layout.even_out(count);
   layout.make_room(count);
   const auto begin = [&](std::size_t chunk) {
     // In this order the product cannot overflow.
@@ -63,6 +64,20 @@ Layout Layout::by_tensor(const reduction::Reduction& reduction, int parts,
                      last ? layout.bytes_ : layout.lines_[tensor + 1].begin);
   }
   return layout;
+}
+
+/// Segments alike in length, of a number that lanes take in whole rounds: in a round that is not
+/// full the link waits.
+void Layout::even_out(std::size_t chunks) {
+  if (segment_bytes_ == 0) return;
+  std::size_t uncut = 0;
+  for (const Line& line : lines_) uncut = std::max(uncut, line.aligned_bytes);
+  const std::size_t chunk = (bytes_ + chunks - 1) / chunks;
+  std::size_t segments = (chunk + segment_bytes_ - 1) / segment_bytes_;
+  if (segments > kSegmentsUnderWay) {
+    segments = (segments + kSegmentsUnderWay - 1) / kSegmentsUnderWay * kSegmentsUnderWay;
+  }
+  if (segments > 1) segment_bytes_ = std::min(segment_bytes_, chunk / segments + uncut);
 }
 
 /// For the cuts of so many chunks: a slice may be shorter than it could be by what may not be cut.

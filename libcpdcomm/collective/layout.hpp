@@ -50,6 +50,7 @@ class Layout final : public Slices {
          std::span<const std::size_t> multiples);
   Cut cut(std::size_t byte) const;
   Cut next(Cut at) const;
+  void even_out(std::size_t chunks);
   void make_room(std::size_t chunks);
   void add_chunk(std::size_t first_byte, std::size_t end_byte);
 

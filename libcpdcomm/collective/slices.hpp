@@ -7,6 +7,9 @@
 
 namespace cpdcomm::collective {
 
+/// Segments that the engine works on at once.
+inline constexpr std::size_t kSegmentsUnderWay = 4;
+
 /// How the tensors of a call are cut into chunks, and those into slices: a segment is a slice of
 /// every chunk.
 class Slices {
