@@ -140,6 +140,32 @@ TEST(Layout, BalancesChunks) {
   }
 }
 
+/// A last round of lanes that is not full, or a last segment that is short, leaves a link idle.
+TEST(Layout, FillsRoundsWithSegmentsOfOneLength) {
+  constexpr std::size_t kLongest = 1000;
+  for (const std::size_t count : {5001u, 40000u, 41003u, 70077u}) {
+    SCOPED_TRACE(count);
+    const reduction::Plain plain({{nullptr, nullptr, count, DataType::int8}}, ReduceOp::sum, 2);
+    const Layout layout = Layout::balanced(plain, 2, 4, kLongest);
+    const std::size_t least = (count / 4 + kLongest - 1) / kLongest;
+    EXPECT_GE(layout.segments(), least);
+    EXPECT_LT(layout.segments(), least + collective::kSegmentsUnderWay);
+    if (least > collective::kSegmentsUnderWay) {
+      EXPECT_EQ(layout.segments() % collective::kSegmentsUnderWay, 0u);
+    }
+    std::vector<Range> slice;
+    for (std::size_t segment = 0; segment < layout.segments(); ++segment) {
+      layout.slice(0, segment, slice);
+      ASSERT_EQ(slice.size(), 1u);
+      EXPECT_LE(slice[0].count, kLongest);
+      // What a cut is moved by to stand between whole bytes of all, the last segment lacks.
+      const std::size_t even = count / 4 / layout.segments();
+      EXPECT_GE(slice[0].count + 8 * layout.segments(), even);
+      EXPECT_LE(slice[0].count, even + 8);
+    }
+  }
+}
+
 TEST(Layout, KeepsGroupsTogetherThatAMessageHolds) {
   Random random(4);
   const auto fit = [&](std::size_t count, std::size_t group, Accumulate accumulate) {
