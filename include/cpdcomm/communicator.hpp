@@ -143,6 +143,8 @@ class CPDCOMM_API Communicator {
 
   /// Starts an all-reduce and returns: it runs on a thread of the communicator, after all calls
   /// that were made before it. `options` and the tensors' descriptions are copied.
+  /// @throws Error unsupported over an MPI that allows one thread alone (MPI_THREAD_SINGLE,
+  ///         MPI_THREAD_FUNNELED); all else comes from Pending::wait
   Pending iallreduce(std::span<const Tensor> tensors, const AllreduceOptions& options = {});
 
   /// The first half of an all-reduce: this rank gets its share of the sum, which is not cast again.

@@ -139,6 +139,13 @@ Report Communicator::allreduce(std::span<const Tensor> tensors, const AllreduceO
 }
 
 Pending Communicator::iallreduce(std::span<const Tensor> tensors, const AllreduceOptions& options) {
+  if (!impl_->session.allows_threads()) {
+    const std::string reason =
+        "iallreduce works on a thread of its own; MPI was initialised for one thread alone, and "
+        "allows more with MPI_THREAD_SERIALIZED or MPI_THREAD_MULTIPLE";
+    refuse(reason);
+    throw Error(ErrorCode::unsupported, reason);
+  }
   auto state = std::make_shared<Pending::State>(tensors, options);
   impl_->dispatcher.start([&session = impl_->session, state] { state->run(session); });
   return Pending(std::move(state));

@@ -43,6 +43,7 @@ class Session {
 
   int rank() const { return transport_->rank(); }
   int size() const { return transport_->size(); }
+  bool allows_threads() const { return transport_->allows_threads(); }
   const schedule::Hosts& hosts() const { return hosts_; }
   Schedules& schedules() { return schedules_; }
   /// The network's own all-reduce, of a plan that takes it.

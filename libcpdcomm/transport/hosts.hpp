@@ -23,6 +23,8 @@ class Hosts final : public Transport {
   std::string_view name() const override { return network_->name(); }
   int host_of(int rank) const override { return host_of_[static_cast<std::size_t>(rank)]; }
 
+  bool allows_threads() const override { return network_->allows_threads(); }
+
   std::byte* allocate(std::size_t bytes) override;
   bool done(Request request) override;
   bool outlives_rank(Request request) const override;

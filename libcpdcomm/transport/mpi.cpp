@@ -123,14 +123,15 @@ class MpiTransport final : public Transport {
   int size() const override { return size_; }
   std::string_view name() const override { return "mpi"; }
 
-  /// MPI counts values in an int. A thread that waits in MPI would keep all others out where MPI
-  /// allows one at a time, so there is none there.
+  bool allows_threads() const override { return thread_level() >= MPI_THREAD_SERIALIZED; }
+
+  /// A thread that waits in MPI would keep all others out where MPI allows one at a time, so there
+  /// is none there; where only one thread may call at all, it keeps nobody out.
   bool has_allreduce(DataType type, ReduceOp op) const override {
-    int level = MPI_THREAD_SINGLE;
-    MPI_Query_thread(&level);
-    return level == MPI_THREAD_MULTIPLE && native_type(type) != MPI_DATATYPE_NULL &&
+    return thread_level() != MPI_THREAD_SERIALIZED && native_type(type) != MPI_DATATYPE_NULL &&
            native_op(type, op) != MPI_OP_NULL;
   }
+  /// MPI counts values in an int.
   bool allreduce(const void* in, void* out, std::size_t count, DataType type,
                  ReduceOp op) override {
     if (!has_allreduce(type, op)) return false;

@@ -20,15 +20,18 @@ inline void check(int code, const char* what) {
   throw Error(ErrorCode::peer_failed, fmt::format("{}: {}", what, text));
 }
 
-/// Whether MPI allows one thread at a time.
-inline bool takes_turns() {
-  static const bool needed = [] {
+/// What MPI allows threads, once it is up.
+inline int thread_level() {
+  static const int known = [] {
     int level = MPI_THREAD_SINGLE;
     MPI_Query_thread(&level);
-    return level < MPI_THREAD_MULTIPLE;
+    return level;
   }();
-  return needed;
+  return known;
 }
+
+/// Whether MPI allows one thread at a time.
+inline bool takes_turns() { return thread_level() < MPI_THREAD_MULTIPLE; }
 
 /// Where MPI allows one thread at a time, all our threads take turns.
 inline std::unique_lock<std::mutex> turn() {

@@ -47,6 +47,9 @@ class Transport {
   /// that cannot tell says that each rank has one of its own.
   virtual int host_of(int rank) const { return rank; }
 
+  /// Whether calls may come from another thread than that which made it, one at a time.
+  virtual bool allows_threads() const { return true; }
+
   /// Ranks that share this machine's cores.
   virtual int ranks_on_machine() const {
     int count = 0;

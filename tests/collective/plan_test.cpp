@@ -253,7 +253,7 @@ TEST(Plan, SaysWhyTheNetworksOwnIsNotTaken) {
   };
   for (const Case& each :
        {Case{NoNative::check, "made with check"}, Case{NoNative::transport, "not MPI"},
-        Case{NoNative::thread_level, "MPI_THREAD_MULTIPLE"}, Case{NoNative::type, "same bits"},
+        Case{NoNative::thread_level, "MPI_THREAD_SERIALIZED"}, Case{NoNative::type, "same bits"},
         Case{NoNative::empty, "nothing to sum"},
         Case{NoNative::more_than_a_sum, "more than a plain sum"}}) {
     const std::string said = reason(Format(), each.why);

@@ -66,7 +66,8 @@ std::string cause_of(NoNative no_native) {
     case NoNative::transport:
       return "the transport is not MPI";
     case NoNative::thread_level:
-      return "MPI was not initialised with MPI_THREAD_MULTIPLE";
+      return "MPI was initialised with MPI_THREAD_SERIALIZED, where a thread that waits keeps "
+             "others out";
     case NoNative::type:
       return "MPI has no such reduction that gives every rank the same bits";
     case NoNative::table:

@@ -27,7 +27,7 @@ enum class NoNative : std::uint8_t {
   empty,
   check,         ///< CommunicatorOptions::check
   transport,     ///< it is not MPI
-  thread_level,  ///< MPI is up without MPI_THREAD_MULTIPLE
+  thread_level,  ///< MPI was initialised with MPI_THREAD_SERIALIZED
   type,          ///< or the operator: not in MPI, or not with the same bits on every rank
   table,         ///< which has no times of it
 };
