@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "cpdcomm/codec.hpp"
 #include "cpdcomm/mpi.hpp"
 
 namespace cpdcomm::perf::tune {
@@ -33,9 +34,20 @@ std::vector<Way> ways_of(std::size_t segment, bool levels) {
 
 /// No option names `exchange`; a table can.
 std::string exchange_table() {
-  Profile profile{.transport = "mpi", .network = {1, 1, 1, 1, 1, 1}};
-  profile.rules.push_back({.way = {.exchange = true}});
-  return to_json(Table{.about = {}, .codecs = {}, .profiles = {profile}});
+  Profile one_host{.transport = "mpi", .network = {1, 1, 1, 1, 1, 1}};
+  one_host.rules.push_back({.way = {.exchange = true}});
+  Profile several = one_host;
+  several.hosts = several.ranks = 2;
+  return to_json(Table{.about = {}, .codecs = {}, .profiles = {one_host, several}});
+}
+
+/// No report tells it from direct, but the bytes do: each rank's whole vector goes to all others.
+void require_exchange(const Report& report, int ranks, Format wire, std::size_t count) {
+  const std::size_t least = static_cast<std::size_t>(ranks - 1) * encoded_size(wire, count);
+  if (report.wire_bytes >= least) return;
+  throw Error(ErrorCode::unsupported,
+              fmt::format("{} bytes were sent where an exchange sends {} at least: not taken",
+                          report.wire_bytes, least));
 }
 
 }  // namespace
@@ -95,8 +107,10 @@ double Caller::time(const Contender& contender, std::size_t bytes) {
                                  .across = way.across};
   MPI_Barrier(MPI_COMM_WORLD);
   const double begin = MPI_Wtime();
-  communicator.allreduce({&tensor, 1}, options);
-  return MPI_Wtime() - begin;
+  const Report report = communicator.allreduce({&tensor, 1}, options);
+  const double seconds = MPI_Wtime() - begin;
+  if (way.exchange) require_exchange(report, communicator.size(), contender.wire, count);
+  return seconds;
 }
 
 }  // namespace cpdcomm::perf::tune

@@ -193,6 +193,21 @@ TEST(Question, KnowsWhyTheNetworkCannotDoIt) {
   EXPECT_EQ(why(asked(kahan, mpi)), NoNative::more_than_a_sum);
 }
 
+/// Exponents are remembered of `delayed` scaling alone: memory that nobody uses changes nothing.
+TEST(Question, IsOfAPlainSumUnlessSomethingIsRemembered) {
+  const Named mpi("mpi", true);
+  std::array<float, 8> values{};
+  ScaleMemory memory;
+  const Tensor tensor{.data = values.data(), .count = values.size(), .memory = &memory};
+  const auto ask = [&](Scaling::Kind kind) {
+    const AllreduceOptions options{.wire = Format::floating(4, 3), .scaling = {kind}};
+    return question_of({&tensor, 1}, options, mpi, true);
+  };
+  EXPECT_TRUE(ask(Scaling::Kind::aps).only_summed);
+  EXPECT_EQ(ask(Scaling::Kind::aps).native_calls, 1u);
+  EXPECT_FALSE(ask(Scaling::Kind::delayed).only_summed);
+}
+
 /// By hosts only where blocks of both formats certainly fit into a message.
 TEST(Question, KnowsWhetherTheInnerFormatFits) {
   const Named mpi("mpi", true);

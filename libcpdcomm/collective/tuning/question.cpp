@@ -10,8 +10,9 @@ namespace cpdcomm::collective::tuning {
 namespace {
 
 /// What a tensor asks for beside the sum changes what its wire format means, or is learnt from it.
-bool is_only_summed(const Tensor& tensor) {
-  return tensor.residual == nullptr && tensor.memory == nullptr && tensor.input_exponent == 0 &&
+bool is_only_summed(const Tensor& tensor, const AllreduceOptions& options) {
+  const bool remembers = options.scaling.kind == Scaling::Kind::delayed;  // else nobody reads it
+  return tensor.residual == nullptr && !remembers && tensor.input_exponent == 0 &&
          tensor.output_exponent == 0 && tensor.input_type.value_or(tensor.type) == tensor.type;
 }
 
@@ -57,7 +58,7 @@ Question question_of(std::span<const Tensor> tensors, const AllreduceOptions& op
   bool only_summed = options.emulate_nodes == 1;
   std::size_t largest = 0;
   for (const Tensor& tensor : tensors) {
-    only_summed = only_summed && is_only_summed(tensor);
+    only_summed = only_summed && is_only_summed(tensor, options);
     if (!is_summed_as_float(tensor, options)) {
       question.plain_bytes += static_cast<double>(tensor.count * size_of(tensor.type));
       continue;
