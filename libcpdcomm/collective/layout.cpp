@@ -32,6 +32,7 @@ Layout::Layout(const reduction::Reduction& reduction, int parts, std::size_t seg
     const std::size_t once = most_bytes(reduction, tensor, alignment, parts);
     const std::size_t more = most_bytes(reduction, tensor, 2 * alignment, parts) - once;
     lines_.push_back({bytes_, count, alignment, more});
+    uncut_ = std::max(uncut_, more);
     bytes_ += most_bytes(reduction, tensor, count, parts);
     most_besides = std::max(most_besides, once - more);
   }
@@ -70,21 +71,17 @@ Layout Layout::by_tensor(const reduction::Reduction& reduction, int parts,
 /// full the link waits.
 void Layout::even_out(std::size_t chunks) {
   if (segment_bytes_ == 0) return;
-  std::size_t uncut = 0;
-  for (const Line& line : lines_) uncut = std::max(uncut, line.aligned_bytes);
   const std::size_t chunk = (bytes_ + chunks - 1) / chunks;
   std::size_t segments = (chunk + segment_bytes_ - 1) / segment_bytes_;
   if (segments > kSegmentsUnderWay) {
     segments = (segments + kSegmentsUnderWay - 1) / kSegmentsUnderWay * kSegmentsUnderWay;
   }
-  if (segments > 1) segment_bytes_ = std::min(segment_bytes_, chunk / segments + uncut);
+  if (segments > 1) segment_bytes_ = std::min(segment_bytes_, chunk / segments + uncut_);
 }
 
 /// For the cuts of so many chunks: a slice may be shorter than it could be by what may not be cut.
 void Layout::make_room(std::size_t chunks) {
-  std::size_t uncut = 0;
-  for (const Line& line : lines_) uncut = std::max(uncut, line.aligned_bytes);
-  const std::size_t slice = std::max(segment_bytes_, 2 * uncut + 1) - uncut;
+  const std::size_t slice = std::max(segment_bytes_, 2 * uncut_ + 1) - uncut_;
   cuts_.reserve(chunks * (3 + bytes_ / chunks / slice));
 }
 

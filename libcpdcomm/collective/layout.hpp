@@ -59,6 +59,7 @@ class Layout final : public Slices {
   std::vector<std::size_t> first_cut_;  // of a chunk among cuts_
   std::size_t bytes_ = 0;
   std::size_t segment_bytes_;
+  std::size_t uncut_ = 0;  // the most bytes between two places where a cut may be
   std::size_t segments_ = 1;
 };
 
