@@ -1,9 +1,6 @@
 // No call of a codec asks for memory, nor does a sum of integers in steady state.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <optional>
 #include <vector>
 
@@ -12,27 +9,8 @@
 #include "cpdcomm/codec.hpp"
 #include "reduction/exact.hpp"
 #include "reduction/shared_scales.hpp"
+#include "support/counted_allocations.hpp"
 #include "support/formats.hpp"
-
-namespace {
-
-std::atomic<bool> counting = false;
-std::atomic<int> allocations = 0;
-
-void* allocate(std::size_t size) {
-  if (counting) ++allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return allocate(size); }
-void* operator new[](std::size_t size) { return allocate(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace cpdcomm::testing {
 namespace {
@@ -40,11 +18,9 @@ namespace {
 /// Allocations while `work` runs.
 template <typename F>
 int allocations_of(F&& work) {
-  allocations = 0;
-  counting = true;
+  const int before = allocations;
   work();
-  counting = false;
-  return allocations;
+  return allocations - before;
 }
 
 TEST(Allocations, AreSeenByThisTest) {
