@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <exception>
 #include <string>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include "codecs/reporter.hpp"
 #include "codecs/table.hpp"
 #include "common/exit_codes.hpp"
+#include "common/guarded.hpp"
 #include "common/machine.hpp"
 #include "common/output_file.hpp"
 
@@ -79,10 +79,5 @@ int run(int argc, char** argv) {
 }  // namespace cpdcomm::perf
 
 int main(int argc, char** argv) {
-  try {
-    return cpdcomm::perf::run(argc, argv);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "cpd-codec-perf: {}\n", error.what());
-    return cpdcomm::perf::kFailed;
-  }
+  return cpdcomm::perf::guarded("cpd-codec-perf", [&] { return cpdcomm::perf::run(argc, argv); });
 }

@@ -15,6 +15,7 @@
 #include "codec/targets.hpp"
 #include "common/arguments.hpp"
 #include "common/exit_codes.hpp"
+#include "common/guarded.hpp"
 #include "common/machine.hpp"
 #include "common/output_file.hpp"
 #include "cpdcomm/threads.hpp"
@@ -175,10 +176,5 @@ int run(int argc, char** argv) {
 }  // namespace cpdcomm::perf
 
 int main(int argc, char** argv) {
-  try {
-    return cpdcomm::perf::run(argc, argv);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "cpd-error-growth: {}\n", error.what());
-    return cpdcomm::perf::kFailed;
-  }
+  return cpdcomm::perf::guarded("cpd-error-growth", [&] { return cpdcomm::perf::run(argc, argv); });
 }

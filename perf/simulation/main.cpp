@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <exception>
 
 #include "common/exit_codes.hpp"
+#include "common/guarded.hpp"
 #include "common/output_file.hpp"
 #include "simulation/output.hpp"
 
@@ -31,10 +31,5 @@ int run(int argc, char** argv) {
 }  // namespace cpdcomm::perf
 
 int main(int argc, char** argv) {
-  try {
-    return cpdcomm::perf::run(argc, argv);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "cpd-simulate: {}\n", error.what());
-    return cpdcomm::perf::kFailed;
-  }
+  return cpdcomm::perf::guarded("cpd-simulate", [&] { return cpdcomm::perf::run(argc, argv); });
 }
