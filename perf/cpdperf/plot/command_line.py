@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -110,10 +111,14 @@ def parser() -> argparse.ArgumentParser:
         _command(commands, "sweep", "all pictures and a page of a sweep", SWEEP, SWEEP_EPILOG)
     )
     _add_run(_command(commands, "run", "time and gain of one run", RUN, RUN_EPILOG))
-    _add_accuracy(_command(commands, "accuracy", "error over bits sent", ACCURACY, ACCURACY_EPILOG))
-    _add_growth(_command(commands, "growth", "error over ranks", GROWTH, GROWTH_EPILOG))
+    accuracy = _command(commands, "accuracy", "error over bits sent", ACCURACY, ACCURACY_EPILOG)
+    _add_picture(accuracy, "accuracy", "cpd-allreduce-perf -J", _draw_accuracy)
+    growth = _command(commands, "growth", "error over ranks", GROWTH, GROWTH_EPILOG)
+    _add_picture(growth, "growth", "cpd-error-growth -J", _draw_growth)
     for name, drawing in (("targets", targets), ("never-slower", never_slower)):
-        _add_plan(_command(commands, name, drawing.SHORT, drawing.__doc__, drawing.EPILOG), drawing)
+        added = _command(commands, name, drawing.SHORT, drawing.__doc__, drawing.EPILOG)
+        draw = functools.partial(_draw_plan, drawing=drawing)
+        _add_picture(added, "sweep", f"perf/sweep {drawing.NAME}", draw)
     of_codec = _command(commands, "codec", "rates of the codecs", codec.__doc__, codec.EPILOG)
     codec.add_arguments(of_codec)
     of_codec.set_defaults(run=_draw_codec)
@@ -179,42 +184,32 @@ def _add_run(added: argparse.ArgumentParser) -> None:
     added.set_defaults(run=_draw_run)
 
 
-def _add_accuracy(added: argparse.ArgumentParser) -> None:
+def _add_picture(
+    added: argparse.ArgumentParser,
+    source: str,
+    writer: str,
+    draw: Callable[[argparse.Namespace], None],
+) -> None:
+    """One picture of one JSON file."""
+    name = source.upper()
+    added.add_argument(source, type=Path, metavar=f"{name}.json", help=f"written by {writer}")
     added.add_argument(
-        "allreduce", type=Path, metavar="ACCURACY.json", help="written by cpd-allreduce-perf -J"
+        "--out", type=Path, metavar="FILE", help=f"the PNG (default: {name}.png, beside the JSON)"
     )
-    added.add_argument(
-        "--out", type=Path, metavar="FILE", help="the PNG (default: ACCURACY.png, beside the JSON)"
-    )
-    added.set_defaults(run=_draw_accuracy)
+    added.set_defaults(run=draw)
 
 
-def _add_growth(added: argparse.ArgumentParser) -> None:
-    added.add_argument(
-        "growth", type=Path, metavar="GROWTH.json", help="written by cpd-error-growth -J"
-    )
-    added.add_argument(
-        "--out", type=Path, metavar="FILE", help="the PNG (default: GROWTH.png, beside the JSON)"
-    )
-    added.set_defaults(run=_draw_growth)
-
-
-def _add_plan(added: argparse.ArgumentParser, drawing: ModuleType) -> None:
-    added.add_argument(
-        "sweep", type=Path, metavar="SWEEP.json", help=f"written by perf/sweep {drawing.NAME}"
-    )
-    added.add_argument(
-        "--out", type=Path, metavar="FILE", help="the PNG (default: SWEEP.png, beside the JSON)"
-    )
-    added.set_defaults(run=lambda options: _draw_plan(options, drawing))
+def _free_path(options: argparse.Namespace, source: Path) -> Path:
+    """Where a command's one picture goes."""
+    path = options.out or source.with_suffix(".png")
+    _check_free([path], options.force)
+    return path
 
 
 def _draw_plan(options: argparse.Namespace, drawing: ModuleType) -> None:
     results = read_sweep(options.sweep)
     picture = drawing.picture(results)
-    path = options.out or options.sweep.with_suffix(".png")
-    _check_free([path], options.force)
-    _write_pictures({path: picture})
+    _write_pictures({_free_path(options, options.sweep): picture})
 
 
 def _draw_sweep(options: argparse.Namespace) -> None:
@@ -247,17 +242,13 @@ def _run_path(folder: Path, source: Path, picture: Picture) -> Path:
 
 
 def _draw_accuracy(options: argparse.Namespace) -> None:
-    picture = accuracy_picture(read_allreduce(options.allreduce))
-    path = options.out or options.allreduce.with_suffix(".png")
-    _check_free([path], options.force)
-    _write_pictures({path: picture})
+    picture = accuracy_picture(read_allreduce(options.accuracy))
+    _write_pictures({_free_path(options, options.accuracy): picture})
 
 
 def _draw_growth(options: argparse.Namespace) -> None:
     figure = growth_figure(read_growth(options.growth))
-    path = options.out or options.growth.with_suffix(".png")
-    _check_free([path], options.force)
-    _write(path, png(figure, DPI))
+    _write(_free_path(options, options.growth), png(figure, DPI))
 
 
 def _draw_codec(options: argparse.Namespace) -> None:
