@@ -2,16 +2,12 @@
 #include <cmath>
 #include <limits>
 
+#include "mpi/native_table.hpp"
 #include "mpi/world.hpp"
 #include "support/bits.hpp"
 
 namespace cpdcomm::testing {
 namespace {
-
-constexpr const char* kNativeOnly = R"({"schema": "cpdcomm-tuning/1", "profiles": [
-  {"transport": "mpi", "hosts": 1, "ranks": 2, "call_seconds": 0, "native": [[1, 1e-6]],
-   "network": {"latency_inside": 1, "latency_across": 1, "inside_bytes_per_second": 1,
-               "across_bytes_per_second": 1, "cpu_seconds_per_message": 1, "cpu_bytes_per_second": 1}}]})";
 
 Communicator make_native_world(bool check = false) {
   return make_mpi_communicator(

@@ -6,16 +6,12 @@
 #include <vector>
 
 #include "cpdcomm/mpi.hpp"
+#include "mpi/native_table.hpp"
 
 namespace {
 
 using cpdcomm::Algorithm;
 using cpdcomm::Communicator;
-
-constexpr const char* kNativeOnly = R"({"schema": "cpdcomm-tuning/1", "profiles": [
-  {"transport": "mpi", "hosts": 1, "ranks": 2, "call_seconds": 0, "native": [[1, 1e-6]],
-   "network": {"latency_inside": 1, "latency_across": 1, "inside_bytes_per_second": 1,
-               "across_bytes_per_second": 1, "cpu_seconds_per_message": 1, "cpu_bytes_per_second": 1}}]})";
 
 void require(bool holds, const char* what) {
   if (holds) return;
@@ -53,7 +49,8 @@ int main(int argc, char** argv) {
   require(level < MPI_THREAD_SERIALIZED, "a level for one thread");
   {
     Communicator ranks = cpdcomm::make_mpi_communicator(
-        MPI_COMM_WORLD, {.timeout = std::chrono::seconds(30), .tuning = kNativeOnly});
+        MPI_COMM_WORLD,
+        {.timeout = std::chrono::seconds(30), .tuning = cpdcomm::testing::kNativeOnly});
     expect_sum(ranks, Algorithm::automatic);
     expect_sum(ranks, Algorithm::ring);
     expect_no_thread(ranks);
