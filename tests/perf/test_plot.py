@@ -548,7 +548,7 @@ def test_a_codec_run_without_the_buffer_says_what_it_has(capsys: pytest.CaptureF
     assert "it has --values 64Ki --threads 1, --values 16Mi --threads 1" in capsys.readouterr().err
 
 
-RECORDED_GROWTH = ROOT / "perf/results/2026-11-21-zen4/error-growth.json"
+RECORDED_GROWTH = ROOT / "perf/results/2026-11-21-zen4-engine/error-growth.json"
 
 
 def test_growth_draws_every_algorithm_of_every_format() -> None:
