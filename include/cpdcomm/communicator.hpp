@@ -71,7 +71,9 @@ struct Report {
   std::uint64_t logical_bytes = 0;  ///< the tensors' values as FP32 (or their own exact type)
   double codec_seconds = 0;         ///< encoding, decoding and adding
   double wait_seconds = 0;          ///< nothing to do until a peer's message comes
-  std::vector<bool> non_finite;     ///< per tensor: an Inf or NaN arrived, the same on every rank
+  /// Per tensor: an Inf or NaN arrived, the same on every rank. Empty where `algorithm` is native:
+  /// MPI does not tell, and to search costs time.
+  std::vector<bool> non_finite;
   std::vector<bool> saturated;  ///< per tensor: `delayed` scaling met a larger value than expected
   bool compressed = true;       ///< false: `automatic` found that what was asked for does not pay
 };
@@ -130,7 +132,8 @@ class CPDCOMM_API Communicator {
   ///
   /// Where Report::algorithm is `native`, MPI's own all-reduce has done it: then neither the
   /// timeout nor abort() ends a call whose peers do not come, ranks that ask for different things
-  /// are not found out, and Report::wire_bytes is 0, because MPI does not tell. Only
+  /// are not found out, Report::wire_bytes is 0 and Report::non_finite empty, because MPI does not
+  /// tell, and the bits of a NaN may differ between ranks. Only
   /// Algorithm::automatic with Accumulate::wide takes it, and not under CommunicatorOptions::check.
   /// @throws Error invalid_argument, unsupported, mismatch, timeout, peer_failed
   Report allreduce(std::span<const Tensor> tensors, const AllreduceOptions& options = {});

@@ -1,11 +1,6 @@
 #include "collective/native.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <limits>
-
-#include "reduction/elements.hpp"
 
 namespace cpdcomm::collective {
 namespace {
@@ -54,39 +49,16 @@ bool side_by_side(std::span<const Tensor> tensors) {
   return true;
 }
 
-// A piece that stays in the cache between division and search.
-constexpr std::size_t kPiece = 4096;
-
-/// Divides, and makes every NaN the same.
-/// @return whether a value is not finite
 template <typename T>
-bool finish(const Tensor& tensor, T divisor) {
+void divide(const Tensor& tensor, T divisor) {
   auto* const values = static_cast<T*>(tensor.data);
-  bool non_finite = false;
-  for (std::size_t first = 0; first < tensor.count; first += kPiece) {
-    T* const piece = values + first;
-    const std::size_t size = std::min(kPiece, tensor.count - first);
-    if (divisor != T{1}) {
-      for (std::size_t i = 0; i < size; ++i) piece[i] /= divisor;
-    }
-    if (!reduction::holds_non_finite(piece, tensor.type, size)) continue;
-    non_finite = true;
-    for (std::size_t i = 0; i < size; ++i) {
-      if (std::isnan(piece[i])) piece[i] = std::numeric_limits<T>::quiet_NaN();
-    }
-  }
-  return non_finite;
+  for (std::size_t i = 0; i < tensor.count; ++i) values[i] /= divisor;
 }
 
-bool finish(const Tensor& tensor, int divisor) {
-  switch (tensor.type) {
-    case DataType::fp32:
-      return finish(tensor, static_cast<float>(divisor));
-    case DataType::fp64:
-      return finish(tensor, static_cast<double>(divisor));
-    default:
-      return false;
-  }
+/// Of an average; no other type has one.
+void divide(const Tensor& tensor, int divisor) {
+  if (tensor.type == DataType::fp32) divide(tensor, static_cast<float>(divisor));
+  if (tensor.type == DataType::fp64) divide(tensor, static_cast<double>(divisor));
 }
 
 }  // namespace
@@ -137,11 +109,9 @@ void Native::allreduce(transport::Transport& transport, Tensors tensors,
   for (Tensors rest = tensors; !rest.empty(); rest = rest.subspan(end_of_call(rest))) {
     sum_together(transport, rest.first(end_of_call(rest)), native_op(options.op));
   }
-  const int divisor = options.op == ReduceOp::average ? transport.size() : 1;
-  report.non_finite.assign(tensors.size(), false);
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    report.non_finite[i] = finish(tensors[i], divisor);
-    report.logical_bytes += bytes_of(tensors[i]);
+  for (const Tensor& tensor : tensors) {
+    if (options.op == ReduceOp::average) divide(tensor, transport.size());
+    report.logical_bytes += bytes_of(tensor);
   }
 }
 

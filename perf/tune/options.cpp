@@ -25,9 +25,12 @@ examples:
   mpirun -n 4 cpd-tune
   srun -N 8 --ntasks-per-node 4 --mpi=pmix cpd-tune -o cluster.json
   srun -N 8 --ntasks-per-node 1 --mpi=pmix cpd-tune --add-to cluster.json -o both.json
+  for i in 1 2 3; do mpirun -n 4 cpd-tune --add-to tuning.json -f; done
   CPDCOMM_TUNING=both.json CPDCOMM_DEBUG=info mpirun -x CPDCOMM_TUNING -x CPDCOMM_DEBUG ...
 
-With several profiles in a table, that of the nearest number of ranks and hosts is taken.
+With several profiles in a table, that of the nearest number of ranks and hosts is taken. Where the
+cores of a host are not alike to each other, a launch is fast or slow by where its ranks land: tune
+several times into one table, and `automatic` leaves MPI's own only where that was slower each time.
 
 exit codes: 0 the table is written, 2 bad usage or another error)";
 
@@ -37,7 +40,8 @@ void add_options(CLI::App& app, Options& o) {
       ->option_text("FILE  (default: tuning.json)");
   app.add_flag("-f,--force", o.force, "overwrite a file that is there");
   app.add_option("--add-to", o.add_to,
-                 "keep what this table says of other numbers of ranks and\nhosts")
+                 "keep what this table says of other numbers of ranks and\nhosts; of the same, of "
+                 "two times the one that speaks\nagainst the library counts")
       ->check(not_empty())
       ->option_text("FILE");
   app.add_flag("--quick", o.quick, "half a minute, vectors up to 4M, one segment size");

@@ -14,6 +14,7 @@
 #include "common/text.hpp"
 #include "cpdcomm/version.hpp"
 #include "transport/module.hpp"
+#include "tune/cautious.hpp"
 #include "tune/links.hpp"
 #include "tune/measurement.hpp"
 
@@ -88,11 +89,14 @@ tuning::Profile profile_of(const tuning::Place& place, const schedule::Network& 
   return profile;
 }
 
-/// A profile of the same place gives way.
-void add(tuning::Table& table, const tuning::Profile& profile) {
+/// With a profile of the same place: where ranks land differs from launch to launch, and with it
+/// what is faster.
+void add(tuning::Table& table, tuning::Profile profile) {
   std::erase_if(table.profiles, [&](const tuning::Profile& old) {
-    return old.transport == profile.transport && old.hosts == profile.hosts &&
-           old.ranks == profile.ranks;
+    const bool same = old.transport == profile.transport && old.hosts == profile.hosts &&
+                      old.ranks == profile.ranks;
+    if (same) profile = cautious(old, std::move(profile));
+    return same;
   });
   table.profiles.push_back(profile);
   const std::string about = fmt::format("cpd-tune {}, {}, {}: {} ranks on {} hosts", version(),

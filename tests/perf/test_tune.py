@@ -112,6 +112,25 @@ def test_profiles_of_other_ranks_are_kept(written: tuple[Path, Finished]) -> Non
     assert [profile["ranks"] for profile in profiles] == [3, 2]
 
 
+def test_of_two_launches_what_speaks_against_the_library_counts(
+    written: tuple[Path, Finished],
+) -> None:
+    path, _ = written
+    again = path.with_name("again.json")
+    finished = tune(3, *QUICK, "--add-to", path, "-o", again)
+    assert finished.code == 0, finished.output
+    (before,) = json.loads(path.read_text())["profiles"]
+    (after,) = json.loads(again.read_text())["profiles"]
+    for (size, old), (same_size, new) in zip(before["native"], after["native"], strict=True):
+        assert size == same_size and new <= old
+    assert len(before["own"]) == len(after["own"])
+    times = {(own["algorithm"], own["segment_bytes"], own["wire"]): own for own in after["own"]}
+    for own in before["own"]:
+        now = times[own["algorithm"], own["segment_bytes"], own["wire"]]
+        for (size, old), (same_size, new) in zip(own["times"], now["times"], strict=True):
+            assert size == same_size and new >= old
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
