@@ -1,14 +1,14 @@
 /* MPI_Allreduce of FP32 alone, timed as cpd-allreduce-perf does, for MPI libraries that the rest is
  * not built with. Writes the JSON of perf/schema/allreduce.schema.json. */
 #include <mpi.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { FEWEST_ITERATIONS = 3, FAILED = 2, FINALIZE_SECONDS = 5, TEXT = 256 };
+#include "finalize.h"
+
+enum { FEWEST_ITERATIONS = 3, FAILED = 2, TEXT = 256 };
 
 static const char* const kHelp =
     "MPI_Allreduce of FP32 values, timed as cpd-allreduce-perf does.\n\n"
@@ -38,33 +38,12 @@ struct run {
   long wrong;
 };
 
-/* The exit code of ranks whose MPI_Finalize does not come back. */
-static volatile sig_atomic_t left_with;
-
-static void leave(int signal) {
-  (void)signal;
-  _exit(left_with);
-}
-
-/* MPI_Finalize of MPICH 4.0 on UCX over TCP can hang: some ranks leave while others still wait for
- * their connections to close. To leave out the call is worse: its launcher then sees an error where
- * none was. So it is called, but not for ever. */
-static void end(int code) {
-  MPI_Barrier(MPI_COMM_WORLD);
-  fflush(stdout);
-  left_with = code;
-  signal(SIGALRM, leave);
-  alarm(FINALIZE_SECONDS);
-  MPI_Finalize();
-  _exit(code);
-}
-
 /* What all ranks find wrong alike. */
 static void fail(const char* what, const char* value) {
   int rank = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   if (rank == 0) fprintf(stderr, "cpd-mpich-perf: %s%s\n", what, value);
-  end(FAILED);
+  finalize_and_exit(FAILED);
 }
 
 /* What one rank alone finds wrong. */
@@ -256,5 +235,5 @@ int main(int argc, char** argv) {
   }
   if (run.rank == 0) fputs("\n]}\n", run.file);
   if (run.rank == 0 && fclose(run.file) != 0) abort_all("cannot write all of the JSON");
-  end(run.wrong ? 1 : 0);
+  finalize_and_exit(run.wrong ? 1 : 0);
 }

@@ -91,14 +91,16 @@ tuning::Profile profile_of(const tuning::Place& place, const schedule::Network& 
 
 /// With a profile of the same place: where ranks land differs from launch to launch, and with it
 /// what is faster.
-void add(tuning::Table& table, tuning::Profile profile) {
-  std::erase_if(table.profiles, [&](const tuning::Profile& old) {
-    const bool same = old.transport == profile.transport && old.hosts == profile.hosts &&
-                      old.ranks == profile.ranks;
-    if (same) profile = cautious(old, std::move(profile));
-    return same;
+void add(tuning::Table& table, const tuning::Profile& profile) {
+  const auto same = std::ranges::find_if(table.profiles, [&](const tuning::Profile& old) {
+    return old.transport == profile.transport && old.hosts == profile.hosts &&
+           old.ranks == profile.ranks;
   });
-  table.profiles.push_back(profile);
+  if (same == table.profiles.end()) {
+    table.profiles.push_back(profile);
+  } else {
+    *same = cautious(*same, profile);
+  }
   const std::string about = fmt::format("cpd-tune {}, {}, {}: {} ranks on {} hosts", version(),
                                         date_now(), cpu_model(), profile.ranks, profile.hosts);
   table.about += (table.about.empty() ? "" : "; ") + about;

@@ -1,16 +1,8 @@
 /* Rank 0 sends 800,000 bytes to the last rank; each prints its host and how many ranks share it. */
-#include <mpi.h>
-#include <signal.h>
-#include <stdio.h>
-#include <unistd.h>
+#include "../../perf/peers/finalize.h"
 
 enum { kValues = 100000 };
 static double values[kValues];
-
-static void leave(int signal) {
-  (void)signal;
-  _exit(0);
-}
 
 int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
@@ -28,11 +20,5 @@ int main(int argc, char** argv) {
   }
   printf("rank %d of %d on %s with %d\n", rank, ranks, name, on_host);
   MPI_Comm_free(&host);
-  MPI_Barrier(MPI_COMM_WORLD);
-  fflush(stdout);
-  /* MPI_Finalize of MPICH 4.0 on UCX over TCP can hang: not for ever. */
-  signal(SIGALRM, leave);
-  alarm(5);
-  MPI_Finalize();
-  return 0;
+  finalize_and_exit(0);
 }
