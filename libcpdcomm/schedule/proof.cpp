@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <utility>
@@ -18,7 +19,35 @@ struct Carried {
   std::multiset<int> ranks;
 };
 
-enum class Goal { allreduce, reduce_scatter };
+/// What must come out.
+struct Goal {
+  std::function<bool(int rank, int chunk)> needs;           ///< who must get a chunk
+  std::function<std::multiset<int>(int chunk)> parts = {};  ///< of a chunk; none: every rank's
+  bool keeps = false;  ///< results are kept as they are, and by those alone who need them
+};
+
+Goal goal_of(Movement movement, int ranks, int root) {
+  const auto at_root = [root](int rank, int) { return rank == root; };
+  const auto everywhere = [](int, int) { return true; };
+  const auto of_owner = [](int chunk) { return std::multiset<int>{chunk}; };
+  const auto of_root = [root](int) { return std::multiset<int>{root}; };
+  switch (movement) {
+    case Movement::broadcast:
+      return {everywhere, of_root};
+    case Movement::allgather:
+      return {everywhere, of_owner};
+    case Movement::gather:
+      return {at_root, of_owner};
+    case Movement::scatter:
+      return {[](int rank, int chunk) { return rank == chunk; }, of_root};
+    case Movement::alltoall:
+      return {[ranks](int rank, int chunk) { return chunk % ranks == rank; },
+              [ranks](int chunk) { return std::multiset<int>{chunk / ranks}; }};
+    case Movement::reduce:
+      return {at_root};
+  }
+  return {everywhere};
+}
 
 /// What comes out of a step.
 Payload payload_of(Action action) {
@@ -51,7 +80,7 @@ std::map<int, std::size_t> wanted_by(const Step& step) {
 class Play {
  public:
   Play(std::span<const Schedule> by_rank, Goal goal)
-      : by_rank_(by_rank), goal_(goal), at_(by_rank.size(), 0) {
+      : by_rank_(by_rank), goal_(std::move(goal)), at_(by_rank.size(), 0) {
     for (int rank = 0; rank < static_cast<int>(by_rank.size()); ++rank) all_.insert(rank);
   }
 
@@ -150,13 +179,13 @@ class Play {
   }
 
   void keep(int rank, const Step& step, const std::multiset<int>& held) {
-    if ((step.action == Action::keep) != (goal_ == Goal::reduce_scatter)) {
+    if ((step.action == Action::keep) != goal_.keeps) {
       fault_ = fmt::format("rank {} ends chunk {} as another operation does", rank, step.chunk);
     }
-    if (goal_ == Goal::reduce_scatter && step.chunk != rank) {
+    if (goal_.keeps && !goal_.needs(rank, step.chunk)) {
       fault_ = fmt::format("rank {} keeps chunk {}, which is not its own", rank, step.chunk);
     }
-    if (held != all_) {
+    if (held != (goal_.parts ? goal_.parts(step.chunk) : all_)) {
       fault_ = fmt::format("rank {} finishes chunk {} without every part exactly once", rank,
                            step.chunk);
     }
@@ -168,8 +197,7 @@ class Play {
   std::string missing_results() const {
     for (const Schedule& schedule : by_rank_) {
       for (int chunk = 0; chunk < schedule.chunks; ++chunk) {
-        const bool wanted = goal_ == Goal::allreduce || chunk == schedule.rank;
-        if (wanted && !results_.contains({schedule.rank, chunk})) {
+        if (goal_.needs(schedule.rank, chunk) && !results_.contains({schedule.rank, chunk})) {
           return fmt::format("rank {} never gets chunk {}", schedule.rank, chunk);
         }
       }
@@ -249,11 +277,16 @@ class Flood {
 }  // namespace
 
 std::string disprove_allreduce(std::span<const Schedule> by_rank) {
-  return Play(by_rank, Goal::allreduce).run();
+  return Play(by_rank, {.needs = [](int, int) { return true; }}).run();
 }
 
 std::string disprove_reduce_scatter(std::span<const Schedule> by_rank) {
-  return Play(by_rank, Goal::reduce_scatter).run();
+  const auto owner = [](int rank, int chunk) { return rank == chunk; };
+  return Play(by_rank, {.needs = owner, .keeps = true}).run();
+}
+
+std::string disprove(Movement movement, std::span<const Schedule> by_rank, int root) {
+  return Play(by_rank, goal_of(movement, static_cast<int>(by_rank.size()), root)).run();
 }
 
 int most_messages_waiting(std::span<const Schedule> by_rank) {

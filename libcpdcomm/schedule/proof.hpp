@@ -18,6 +18,12 @@ std::string disprove_allreduce(std::span<const Schedule> by_rank);
 /// The same of a reduce-scatter: rank r keeps the sum of chunk r, and nothing else is kept.
 std::string disprove_reduce_scatter(std::span<const Schedule> by_rank);
 
+/// The same of what moves chunks as they are, or sums them to one rank: each chunk holds the parts
+/// that it should, exactly once, on every rank that should have it.
+enum class Movement { broadcast, allgather, gather, scatter, alltoall, reduce };
+/// @param root  of broadcast, gather, scatter and reduce
+std::string disprove(Movement movement, std::span<const Schedule> by_rank, int root = 0);
+
 /// The most messages that are ever under way to one rank or held by it, in the worst order of
 /// events: the rank stops anywhere, and all others run as far as they can without it. A rank waits
 /// for given messages, so by stopping it only lets more of them come.

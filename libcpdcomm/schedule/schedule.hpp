@@ -88,5 +88,13 @@ Schedule ring_reduce_scatter(int rank, int ranks);
 Schedule broadcast(int rank, int ranks, int root);
 /// Chunk c, which rank c has, goes round a ring to everybody.
 Schedule allgather(int rank, int ranks);
+/// Chunk c is summed at rank c, as in `direct`, and goes to `root` alone.
+Schedule reduce(int rank, int ranks, int root);
+/// Chunk c goes from rank c to `root`.
+Schedule gather(int rank, int ranks, int root);
+/// Chunk c goes from `root` to rank c.
+Schedule scatter(int rank, int ranks, int root);
+/// Chunk from * ranks + to goes from rank `from` to rank `to`.
+Schedule alltoall(int rank, int ranks);
 
 }  // namespace cpdcomm::schedule
