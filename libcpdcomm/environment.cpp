@@ -1,6 +1,7 @@
 #include "environment.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -63,6 +64,12 @@ bool parse_debug(std::string_view text) {
   throw Error(ErrorCode::invalid_argument, fmt::format("unknown '{}': known are off, info", text));
 }
 
+std::string parse_transport(std::string_view text) {
+  if (text == "auto" || text == "mpi" || text == "ucx") return std::string(text);
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("unknown transport '{}': known are auto, mpi, ucx", text));
+}
+
 /// One row for each variable: the one place that knows its name.
 struct Variable {
   std::string_view name;
@@ -108,6 +115,18 @@ constexpr std::array kVariables = {
              [](std::string_view text, Environment& s) {
                s.segment_bytes = parse_count<std::size_t>(text, "number of bytes");
              }},
+    Variable{"CPDCOMM_MIN_BYTES",
+             [](std::string_view text, Environment& s) {
+               s.selection.min_bytes = parse_count<std::size_t>(text, "number of bytes");
+             }},
+    Variable{"CPDCOMM_COLLECTIVES",
+             [](std::string_view text, Environment& s) {
+               const std::size_t min_bytes = s.selection.min_bytes;
+               s.selection = parse_collectives(text);
+               s.selection.min_bytes = min_bytes;
+             }},
+    Variable{"CPDCOMM_TRANSPORT",
+             [](std::string_view text, Environment& s) { s.transport = parse_transport(text); }},
     Variable{"CPDCOMM_DEBUG",
              [](std::string_view text, Environment& s) { s.debug = parse_debug(text); }},
 };
@@ -149,6 +168,15 @@ void read_variable(std::string_view name, std::string_view text, Environment& se
   }
 }
 
+/// As parse_collectives() reads it.
+std::string collectives(const Selection& selection) {
+  std::vector<std::string_view> names;
+  if (selection.all_reduce) names.push_back("all_reduce");
+  if (selection.reduce_scatter) names.push_back("reduce_scatter");
+  if (selection.all_gather) names.push_back("all_gather");
+  return fmt::format("{}", fmt::join(names, ","));
+}
+
 Environment read_environment() {
   Environment settings;
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -163,13 +191,15 @@ Environment read_environment() {
         stderr,
         "cpdcomm: from the environment: wire={} scaling={} accumulate={} algorithm={} "
         "across={} inner={} result={} rounding={} seed={} timeout={} tuning={} check={} "
-        "shared_memory={} codec_threads={} segment_bytes={}\n",
+        "shared_memory={} codec_threads={} segment_bytes={} min_bytes={} collectives={} "
+        "transport={}\n",
         o.wire.to_string(), to_string(o.scaling), to_string(o.accumulate), to_string(o.algorithm),
         to_string(o.across), o.inner ? o.inner->to_string() : "wire", to_string(o.result),
         to_string(o.rounding), o.seed ? std::to_string(*o.seed) : "default",
         o.timeout.count() > 0 ? fmt::format("{} ms", o.timeout.count()) : "default",
         settings.tuning.empty() ? "built in" : settings.tuning, settings.check ? 1 : 0,
-        settings.shared_memory ? "on" : "off", settings.codec_threads, settings.segment_bytes);
+        settings.shared_memory ? "on" : "off", settings.codec_threads, settings.segment_bytes,
+        settings.selection.min_bytes, collectives(settings.selection), settings.transport);
   }
   return settings;
 }
@@ -182,5 +212,29 @@ const Environment& environment() {
 }
 
 const AllreduceOptions& environment_options() { return environment().options; }
+const Selection& environment_selection() { return environment().selection; }
+const std::string& environment_transport() { return environment().transport; }
+bool environment_debug() { return environment().debug; }
+
+Selection parse_collectives(std::string_view text) {
+  Selection selection{.all_reduce = false};
+  while (!text.empty()) {
+    const std::string_view name = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), name.size() + 1));
+    if (name == "all_reduce") {
+      selection.all_reduce = true;
+    } else if (name == "reduce_scatter") {
+      selection.reduce_scatter = true;
+    } else if (name == "all_gather") {
+      selection.all_gather = true;
+    } else {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("unknown collective '{}': known are all_reduce, reduce_scatter, "
+                              "all_gather",
+                              name));
+    }
+  }
+  return selection;
+}
 
 }  // namespace cpdcomm

@@ -14,7 +14,9 @@ struct Environment {
   bool shared_memory = true;      ///< CommunicatorOptions::shared_memory
   int codec_threads = 0;          ///< CommunicatorOptions::codec_threads
   std::size_t segment_bytes = 0;  ///< CommunicatorOptions::segment_bytes
-  bool debug = false;             ///< what was decided is printed to stderr, one line each
+  Selection selection;
+  std::string transport = "auto";
+  bool debug = false;  ///< what was decided is printed to stderr, one line each
 };
 
 /// Read once.

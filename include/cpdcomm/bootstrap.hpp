@@ -67,4 +67,8 @@ class CPDCOMM_API FileBootstrap final : public Bootstrap {
 CPDCOMM_API Communicator make_communicator(const std::string& network, Bootstrap& bootstrap,
                                            const CommunicatorOptions& options = {});
 
+/// Whether a network ("mpi", "ucx") can be had here is found out before anybody waits for it.
+/// @throws Error unsupported that says what is missing
+CPDCOMM_API void require_network(const std::string& network);
+
 }  // namespace cpdcomm

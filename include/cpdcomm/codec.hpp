@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "cpdcomm/export.hpp"
 #include "cpdcomm/format.hpp"
@@ -31,6 +33,10 @@ struct CastOptions {
   bool saturate = false;  ///< A finite overflow gives the largest finite value, not Inf.
   std::optional<RandomStream> stochastic = {};  ///< Stochastic rounding; else nearest-even.
 };
+
+/// The instruction sets with kernels of their own that this machine has, the one in use first:
+/// "avx512vbmi", "avx512", "avx2", "sse4"; "plain" is always there.
+CPDCOMM_API std::vector<std::string> instruction_sets();
 
 /// Bytes that `count` values take: ceil(count * code_bits / 8), and the scales of their blocks.
 CPDCOMM_API std::size_t encoded_size(Format format, std::size_t count);

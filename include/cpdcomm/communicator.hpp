@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -97,6 +99,38 @@ class CPDCOMM_API Pending {
   std::shared_ptr<State> state_;
 };
 
+/// Of Communicator::irecv: whoever sends first.
+inline constexpr int kAnyRank = -1;
+
+/// What is told of the end of a send or a receive: the rank that the message went to or came from,
+/// or kAnyRank and an error.
+using Ended = std::function<void(int peer, std::exception_ptr error)>;
+
+/// A send or a receive that was started. The memory is the caller's, until it ends.
+class CPDCOMM_API Transfer {
+ public:
+  class State;
+
+  Transfer(Transfer&&) noexcept;
+  Transfer& operator=(Transfer&&) noexcept;
+  /// Waits for the end.
+  ~Transfer();
+
+  bool done() const;
+  /// Waits at most so long; whether it has ended.
+  bool wait_for(std::chrono::milliseconds time);
+  /// Waits for the end.
+  /// @return the rank that the message came from or went to
+  /// @throws Error mismatch: sender and receiver name other sizes, and the communicator is usable;
+  ///         timeout, peer_failed
+  int wait();
+
+ private:
+  friend class Communicator;
+  explicit Transfer(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
 /// What holds for all calls on a communicator.
 struct CommunicatorOptions {
   std::chrono::milliseconds timeout = std::chrono::minutes(30);  ///< of one operation
@@ -151,25 +185,76 @@ class CPDCOMM_API Communicator {
   Pending iallreduce(std::span<const Tensor> tensors, const AllreduceOptions& options = {});
 
   /// The first half of an all-reduce: this rank gets its share of the sum, which is not cast again.
-  /// @param parts   size() * share.count values of this rank, FP32, BF16 or FP16; share r of all
-  ///                ranks' is summed for rank r
-  /// @param share   where this rank's share goes, of the same or of type fp32
+  /// What no wire format carries (integers, other operators) is reduced exactly, in its own type.
+  /// @param parts   size() * share.count values of this rank; share r of all ranks' is reduced for
+  ///                rank r
+  /// @param share   where this rank's share goes, of the same type; of fp16 and bf16 also fp32
   /// @throws Error as allreduce
   Report reduce_scatter(const void* parts, DataType type, const Tensor& share,
                         const AllreduceOptions& options = {});
+  /// The same where a share holds many tensors, one after the other: each has an exponent of its
+  /// own, and an entry in Report::non_finite.
+  /// @param ends  where each ends in a share, ascending; the last is share.count
+  Report reduce_scatter(const void* parts, DataType type, const Tensor& share,
+                        std::span<const std::size_t> ends, const AllreduceOptions& options);
   /// The second half: collects every rank's values, each cast once, the same bits on every rank.
   /// @param mine  values of this rank, of the type of `all`
   /// @param all   size() times as many
   Report allgather(const void* mine, const Tensor& all, const AllreduceOptions& options);
 
-  /// Copies the bytes of `root` to every rank. The root does not wait for the others.
-  /// @throws Error as allreduce; the root does not learn of its peers' mismatch
-  void broadcast(std::span<std::byte> bytes, int root);
+  // The collectives below are exact. A timeout of 0 is the communicator's own; they throw what
+  // allreduce throws. Who only sends in them (the root of broadcast and scatter, all but the root
+  // of gather and reduce) does not wait for the others, and learns of their mismatch in no call.
+
+  /// Reduces tensors to `root`, each in its own type, joined in rank order; the other ranks'
+  /// tensors stay as they are. FP16 and BF16 are rounded after each operation.
+  Report reduce(std::span<const Tensor> tensors, int root, ReduceOp op = ReduceOp::sum,
+                std::chrono::milliseconds timeout = {});
+  /// Copies the bytes of `root` to every rank.
+  Report broadcast(std::span<std::byte> bytes, int root, std::chrono::milliseconds timeout = {});
   /// Collects `mine` of every rank, in rank order.
   /// @param all  size() * mine.size() bytes
-  void allgather(std::span<const std::byte> mine, std::span<std::byte> all);
+  Report allgather(std::span<const std::byte> mine, std::span<std::byte> all,
+                   std::chrono::milliseconds timeout = {});
+  /// The same at `root` alone.
+  /// @param all  at other ranks nothing
+  Report gather(std::span<const std::byte> mine, std::span<std::byte> all, int root,
+                std::chrono::milliseconds timeout = {});
+  /// Gives rank r the r-th part of what `root` has.
+  /// @param all  size() * mine.size() bytes; at other ranks nothing
+  Report scatter(std::span<const std::byte> all, std::span<std::byte> mine, int root,
+                 std::chrono::milliseconds timeout = {});
+  /// Gives rank r the r-th part of what every rank has, in the order of the ranks it comes from.
+  /// @param to_all    size() equal parts
+  /// @param from_all  as many bytes, apart from to_all
+  Report alltoall(std::span<const std::byte> to_all, std::span<std::byte> from_all,
+                  std::chrono::milliseconds timeout = {});
+  /// The same with parts of any size, of which all ranks learn first: each keeps size()^2 numbers
+  /// in the call, so that it is for hundreds of ranks and not for thousands.
+  /// @param to_sizes    bytes for each rank, which add up to those of to_all
+  /// @param from_sizes  bytes from each rank
+  Report alltoall(std::span<const std::byte> to_all, std::span<const std::size_t> to_sizes,
+                  std::span<std::byte> from_all, std::span<const std::size_t> from_sizes,
+                  std::chrono::milliseconds timeout = {});
   /// Returns when every rank has entered.
-  void barrier();
+  Report barrier(std::chrono::milliseconds timeout = {});
+
+  /// Starts to send to one rank; what it receives with irecv and the same tag. Any thread may call,
+  /// also while another is in a call: messages between two ranks go beside those of all. Messages
+  /// with one tag arrive in the order in which they were sent; a long one waits for its receiver.
+  /// @throws Error invalid_argument: no such rank, or this one; unsupported as iallreduce
+  Transfer isend(std::span<const std::byte> bytes, int peer, std::uint32_t tag = 0,
+                 std::chrono::milliseconds timeout = {});
+  /// Starts to receive a message of exactly so many bytes.
+  /// @param peer  or kAnyRank
+  Transfer irecv(std::span<std::byte> bytes, int peer, std::uint32_t tag = 0,
+                 std::chrono::milliseconds timeout = {});
+  /// The same for callers that do not wait: `then` is called once, on a thread of the communicator,
+  /// and must not throw. What it takes, other transfers wait.
+  void isend(std::span<const std::byte> bytes, int peer, std::uint32_t tag, Ended then,
+             std::chrono::milliseconds timeout = {});
+  void irecv(std::span<std::byte> bytes, int peer, std::uint32_t tag, Ended then,
+             std::chrono::milliseconds timeout = {});
 
   /// Tells the peers that this rank cannot take part in the call that they are about to make, or
   /// are in; they throw Error mismatch with `reason`. For callers that check arguments themselves.

@@ -140,10 +140,33 @@ CPDCOMM_API std::optional<Format> parse_inner(std::string_view text);
 /// | CPDCOMM_CHECK | CommunicatorOptions::check, where that is false; 0 or 1 | 1 |
 /// | CPDCOMM_CODEC_THREADS | CommunicatorOptions::codec_threads, where that is 0 | 1 |
 /// | CPDCOMM_SEGMENT_BYTES | CommunicatorOptions::segment_bytes, where that is 0 | 32768 |
-/// | CPDCOMM_DEBUG | `info` prints to stderr what is in force, and rank 0 what is chosen | info |
+/// | CPDCOMM_MIN_BYTES | Selection::min_bytes | 16384 |
+/// | CPDCOMM_COLLECTIVES | Selection's collectives | all_reduce,reduce_scatter,all_gather |
+/// | CPDCOMM_TRANSPORT | of torch's groups: `auto`, `mpi` or `ucx` | ucx |
+/// | CPDCOMM_DEBUG | `info` prints what is in force, and on rank 0 what is chosen | info |
 ///
 /// They are read once. An unknown CPDCOMM_ name is warned about on stderr with the nearest known.
 /// @throws Error invalid_argument that names the variable, its value and what is allowed
 CPDCOMM_API const AllreduceOptions& environment_options();
+
+/// Which calls of programs that do not name this library (torch.distributed's own) travel in the
+/// wire format that the options say: SUM and AVG of floats alone, and never smaller ones.
+struct Selection {
+  std::size_t min_bytes = 0;  ///< the least that a call's tensors have together
+  bool all_reduce = true;
+  bool reduce_scatter = false;
+  bool all_gather = false;
+};
+
+/// "all_reduce,reduce_scatter": the collectives of a selection, as people type them.
+/// @throws Error invalid_argument that names the one that is unknown
+CPDCOMM_API Selection parse_collectives(std::string_view text);
+
+/// What the environment says of it.
+CPDCOMM_API const Selection& environment_selection();
+/// CPDCOMM_TRANSPORT: "auto", "mpi" or "ucx".
+CPDCOMM_API const std::string& environment_transport();
+/// Whether CPDCOMM_DEBUG asks for what was decided, on stderr.
+CPDCOMM_API bool environment_debug();
 
 }  // namespace cpdcomm

@@ -7,6 +7,7 @@
 #include "codec/checks.hpp"
 #include "codec/codec.hpp"
 #include "codec/float_environment.hpp"
+#include "codec/targets.hpp"
 #include "cpdcomm/error.hpp"
 
 namespace cpdcomm {
@@ -49,6 +50,8 @@ CastOptions codec::checked(CastOptions options, Format format) {
   options.shift = std::clamp(options.shift, -kFarthest, kFarthest);
   return options;
 }
+
+std::vector<std::string> instruction_sets() { return codec::targets(); }
 
 std::size_t encoded_size(Format format, std::size_t count) {
   return codec::Layout(format).encoded_size(count);

@@ -13,12 +13,16 @@
 #include "collective/byte_collectives.hpp"
 #include "collective/dispatcher.hpp"
 #include "collective/halves.hpp"
+#include "collective/mover.hpp"
+#include "collective/plain_collectives.hpp"
 #include "collective/session.hpp"
 #include "cpdcomm/threads.hpp"
 #include "transport/threads.hpp"
 
 namespace cpdcomm {
 namespace {
+
+using Milliseconds = std::chrono::milliseconds;
 
 /// The tensors of a flat buffer.
 /// @throws Error invalid_argument unless the ends ascend to the buffer's size
@@ -39,6 +43,12 @@ std::vector<Tensor> tensors_in(std::span<float> values, std::span<const std::siz
   return tensors;
 }
 
+std::string one_thread(const std::string& what) {
+  return what +
+         " on a thread of its own; MPI was initialised for one thread alone, and allows more with "
+         "MPI_THREAD_SERIALIZED or MPI_THREAD_MULTIPLE";
+}
+
 }  // namespace
 
 class Communicator::Impl {
@@ -46,8 +56,20 @@ class Communicator::Impl {
   Impl(std::unique_ptr<transport::Transport> transport, const CommunicatorOptions& options)
       : session(std::move(transport), options) {}
 
+  std::shared_ptr<Transfer::State> start(Transfer::State::Kind kind, std::byte* data,
+                                         std::size_t size, int peer, std::uint32_t tag,
+                                         std::chrono::milliseconds timeout, Ended then = {}) {
+    if (!session.allows_threads()) {
+      throw Error(ErrorCode::unsupported, one_thread("isend and irecv work"));
+    }
+    auto transfer = session.post(kind, data, size, peer, tag, timeout, std::move(then));
+    mover.wake();
+    return transfer;
+  }
+
   collective::Session session;
-  collective::Dispatcher dispatcher;  // ends before the session does
+  collective::Dispatcher dispatcher;  // these two end before the session does
+  collective::Mover mover{session};
 };
 
 class Pending::State {
@@ -140,9 +162,7 @@ Report Communicator::allreduce(std::span<const Tensor> tensors, const AllreduceO
 
 Pending Communicator::iallreduce(std::span<const Tensor> tensors, const AllreduceOptions& options) {
   if (!impl_->session.allows_threads()) {
-    const std::string reason =
-        "iallreduce works on a thread of its own; MPI was initialised for one thread alone, and "
-        "allows more with MPI_THREAD_SERIALIZED or MPI_THREAD_MULTIPLE";
+    const std::string reason = one_thread("iallreduce works");
     refuse(reason);
     throw Error(ErrorCode::unsupported, reason);
   }
@@ -168,24 +188,81 @@ Report Communicator::allreduce(std::span<float> values, std::span<const std::siz
   return allreduce(tensors, options);
 }
 
-void Communicator::broadcast(std::span<std::byte> bytes, int root) {
-  impl_->dispatcher.in_turn([&] { collective::broadcast(impl_->session, bytes, root); });
+Report Communicator::reduce(std::span<const Tensor> tensors, int root, ReduceOp op,
+                            Milliseconds timeout) {
+  return impl_->dispatcher.in_turn(
+      [&] { return collective::reduce(impl_->session, tensors, root, op, timeout); });
 }
-void Communicator::allgather(std::span<const std::byte> mine, std::span<std::byte> all) {
-  impl_->dispatcher.in_turn([&] { collective::allgather(impl_->session, mine, all); });
+Report Communicator::broadcast(std::span<std::byte> bytes, int root, Milliseconds timeout) {
+  return impl_->dispatcher.in_turn(
+      [&] { return collective::broadcast(impl_->session, bytes, root, timeout); });
+}
+Report Communicator::allgather(std::span<const std::byte> mine, std::span<std::byte> all,
+                               Milliseconds timeout) {
+  return impl_->dispatcher.in_turn(
+      [&] { return collective::allgather(impl_->session, mine, all, timeout); });
+}
+Report Communicator::gather(std::span<const std::byte> mine, std::span<std::byte> all, int root,
+                            Milliseconds timeout) {
+  return impl_->dispatcher.in_turn(
+      [&] { return collective::gather(impl_->session, mine, all, root, timeout); });
+}
+Report Communicator::scatter(std::span<const std::byte> all, std::span<std::byte> mine, int root,
+                             Milliseconds timeout) {
+  return impl_->dispatcher.in_turn(
+      [&] { return collective::scatter(impl_->session, all, mine, root, timeout); });
+}
+Report Communicator::alltoall(std::span<const std::byte> to_all, std::span<std::byte> from_all,
+                              Milliseconds timeout) {
+  return impl_->dispatcher.in_turn(
+      [&] { return collective::alltoall(impl_->session, to_all, from_all, timeout); });
+}
+Report Communicator::alltoall(std::span<const std::byte> to_all,
+                              std::span<const std::size_t> to_sizes, std::span<std::byte> from_all,
+                              std::span<const std::size_t> from_sizes, Milliseconds timeout) {
+  return impl_->dispatcher.in_turn([&] {
+    return collective::alltoall(impl_->session, to_all, to_sizes, from_all, from_sizes, timeout);
+  });
+}
+Transfer Communicator::isend(std::span<const std::byte> bytes, int peer, std::uint32_t tag,
+                             Milliseconds timeout) {
+  // Only read, as all that is sent.
+  return Transfer(impl_->start(Transfer::State::Kind::send, const_cast<std::byte*>(bytes.data()),
+                               bytes.size(), peer, tag, timeout));
+}
+void Communicator::isend(std::span<const std::byte> bytes, int peer, std::uint32_t tag, Ended then,
+                         Milliseconds timeout) {
+  impl_->start(Transfer::State::Kind::send, const_cast<std::byte*>(bytes.data()), bytes.size(),
+               peer, tag, timeout, std::move(then));
+}
+void Communicator::irecv(std::span<std::byte> bytes, int peer, std::uint32_t tag, Ended then,
+                         Milliseconds timeout) {
+  impl_->start(Transfer::State::Kind::receive, bytes.data(), bytes.size(), peer, tag, timeout,
+               std::move(then));
+}
+Transfer Communicator::irecv(std::span<std::byte> bytes, int peer, std::uint32_t tag,
+                             Milliseconds timeout) {
+  return Transfer(
+      impl_->start(Transfer::State::Kind::receive, bytes.data(), bytes.size(), peer, tag, timeout));
 }
 Report Communicator::reduce_scatter(const void* parts, DataType type, const Tensor& share,
                                     const AllreduceOptions& options) {
-  return impl_->dispatcher.in_turn(
-      [&] { return collective::reduce_scatter(impl_->session, parts, type, share, options); });
+  return reduce_scatter(parts, type, share, {}, options);
+}
+Report Communicator::reduce_scatter(const void* parts, DataType type, const Tensor& share,
+                                    std::span<const std::size_t> ends,
+                                    const AllreduceOptions& options) {
+  return impl_->dispatcher.in_turn([&] {
+    return collective::reduce_scatter(impl_->session, parts, type, share, ends, options);
+  });
 }
 Report Communicator::allgather(const void* mine, const Tensor& all,
                                const AllreduceOptions& options) {
   return impl_->dispatcher.in_turn(
       [&] { return collective::allgather(impl_->session, mine, all, options); });
 }
-void Communicator::barrier() {
-  impl_->dispatcher.in_turn([&] { collective::barrier(impl_->session); });
+Report Communicator::barrier(Milliseconds timeout) {
+  return impl_->dispatcher.in_turn([&] { return collective::barrier(impl_->session, timeout); });
 }
 void Communicator::refuse(const std::string& reason, ErrorCode code) {
   impl_->dispatcher.in_turn([&] { impl_->session.refuse(reason, code); });

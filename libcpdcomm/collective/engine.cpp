@@ -1,6 +1,7 @@
 #include "collective/engine.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
@@ -25,7 +26,12 @@ Error ended(const Call& call, const std::string& end) {
 }  // namespace
 
 Engine::Engine(transport::Transport& transport, int threads)
-    : transport_(transport), pool_(transport), orphans_(transport), workers_(threads - 1) {
+    : transport_(transport),
+      pool_(transport),
+      waits_in_(static_cast<std::size_t>(transport.size()), kLeft),
+      orphans_(transport),
+      workers_(threads - 1),
+      transfers_(transport, kTransfers) {
   for (int lane = 0; lane < kLanes; ++lane) {
     lanes_.push_back(std::make_unique<Lane>(transport, lane));
   }
@@ -142,6 +148,7 @@ void Engine::loop(const Operation& operation, Times& times) {
       throw Error(ErrorCode::peer_failed, describe(operation.call) + " was aborted by this rank");
     }
     transport_.progress();
+    if (transfers_.wanted()) transfers_.advance();
     bool moved = false;
     for (const auto& lane : lanes_) {
       if (lane->active) moved = advance(operation, *lane, times) || moved;
@@ -160,11 +167,15 @@ void Engine::loop(const Operation& operation, Times& times) {
 /// While nothing comes: is it too late, or has a peer made another call?
 void Engine::look_after(const Operation& operation, const Backoff& backoff) {
   if (Clock::now() > operation.deadline) {
-    throw Error(ErrorCode::timeout, fmt::format("{} did not end in time: waiting for rank {}",
-                                                describe(operation.call), awaited_peer()));
+    look_around(operation.call);
+    throw Error(ErrorCode::timeout,
+                fmt::format("{} did not end within its timeout while waiting for rank {}",
+                            describe(operation.call), who_keeps_us(operation.call)));
   }
   look_for_ends(operation);
   if (!backoff.sleeping()) return;
+  // What nobody here has asked for yet must not fill the way of what this call waits for.
+  transfers_.advance();
   if (!said_waiting_) say_waiting(operation.call);
   look_around(operation.call);
 }
@@ -174,7 +185,7 @@ void Engine::look_for_ends(const Operation& operation) {
   for (const auto& lane : lanes_) {
     if (!lane->active) continue;
     lane->for_each_awaited([&](const Message& message) {
-      const auto end = transport_.end_of(message.peer);
+      const auto end = transfers_.end_of(message.peer);
       // In this order: what it sent before its end is there.
       if (!end || inbox(message.peer, lane->channel).peek(operation.call.sequence)) return;
       throw ended(operation.call, *end);
@@ -209,6 +220,7 @@ void Engine::read_control(const Call& call, int peer) {
   while (const std::byte* message = box.peek(call.sequence)) {
     if (sequence_of(message) > call.sequence) return;
     check_call(call, peer, message);
+    waits_in_[static_cast<std::size_t>(peer)] = sequence_of(message);
     box.take();
   }
 }
@@ -234,6 +246,22 @@ int Engine::awaited_peer() const {
   const Lane& lane = *lanes_.front();
   const Step& last = lane.phase().schedule.steps.back();
   return last.send.empty() ? transport_.rank() : last.send[0].peer;
+}
+
+/// The awaited rank; where that one has said that it waits as well, also those that have not.
+std::string Engine::who_keeps_us(const Call& call) const {
+  const int awaited = awaited_peer();
+  const auto waits = [&](int peer) {
+    return waits_in_[static_cast<std::size_t>(peer)] == call.sequence;
+  };
+  if (!waits(awaited)) return fmt::format("{}", awaited);
+  std::vector<int> silent;
+  for (int peer = 0; peer < transport_.size(); ++peer) {
+    if (peer != transport_.rank() && !waits(peer)) silent.push_back(peer);
+  }
+  if (silent.empty()) return fmt::format("{}, which waits as well", awaited);
+  return fmt::format("{}, which waits as well; no word has come from rank {}", awaited,
+                     fmt::join(silent, ", "));
 }
 
 /// Returns whether anything happened.

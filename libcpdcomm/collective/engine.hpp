@@ -10,6 +10,7 @@
 #include "collective/inbox.hpp"
 #include "collective/lane.hpp"
 #include "collective/operation.hpp"
+#include "collective/transfers.hpp"
 #include "collective/workers.hpp"
 #include "cpdcomm/error.hpp"
 #include "transport/transport.hpp"
@@ -21,7 +22,8 @@ namespace cpdcomm::collective {
 /// A segment is a slice of every chunk. Each goes through the whole schedule on its own; up to
 /// kLanes of them are under way at once, each on its own channel, so that one is encoded while
 /// another is on the wire. Lanes take segments in a fixed order, so all ranks agree without a word.
-/// One more channel is for what ranks say about their calls.
+/// One more channel is for what ranks say about their calls, and one for messages between two ranks
+/// that go on beside the calls.
 class Engine {
  public:
   /// @param threads  that encode and decode, at least 1: the caller's own
@@ -38,12 +40,20 @@ class Engine {
   /// Of all that was sent: what ranks say about their calls, at times that chance decides.
   std::uint64_t bytes_of_notices() const { return bytes_of_notices_; }
 
+  /// Of the ranks beside their calls: carried on while a call runs, else by whoever has the
+  /// transport.
+  Transfers& transfers() { return transfers_; }
+
   /// From any thread: the run under way, and every later one, ends with Error peer_failed.
-  void abort() { aborted_ = true; }
+  void abort() {
+    aborted_ = true;
+    transfers_.abort();
+  }
 
  private:
   static constexpr int kLanes = static_cast<int>(kSegmentsUnderWay);
   static constexpr int kControl = kLanes;  // the channel after those of the lanes
+  static constexpr int kTransfers = kControl + 1;
 
   Inbox& inbox(int peer, int channel);
   void start(const Operation& operation);
@@ -64,6 +74,7 @@ class Engine {
   void say_waiting(const Call& call);
   void say(const Call& call, Kind kind, ErrorCode code, const std::string& reason, int channel);
   int awaited_peer() const;
+  std::string who_keeps_us(const Call& call) const;
   void give_up();
   bool leave();
   void say_good_bye();
@@ -74,14 +85,16 @@ class Engine {
   std::vector<Inbox> inboxes_;  // by channel and peer
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::atomic<bool> aborted_{false};
-  bool failed_ = false;         // some call has: peers' messages of it may be under way
-  bool has_waited_ = false;     // and said so, maybe to peers that never looked
-  bool said_waiting_ = false;   // in this run
-  bool many_segments_ = false;  // in this run: threads could work on several
-  Outbox orphans_;              // sent in calls that failed, or beside them
+  bool failed_ = false;                  // some call has: peers' messages of it may be under way
+  bool has_waited_ = false;              // and said so, maybe to peers that never looked
+  bool said_waiting_ = false;            // in this run
+  bool many_segments_ = false;           // in this run: threads could work on several
+  std::vector<std::uint64_t> waits_in_;  // by peer: the call in which it last said that it waits
+  Outbox orphans_;                       // sent in calls that failed, or beside them
   std::uint64_t bytes_of_notices_ = 0;
   std::vector<int> peers_;  // scratch
   Workers workers_;
+  Transfers transfers_;
 };
 
 }  // namespace cpdcomm::collective

@@ -22,6 +22,14 @@ std::string_view name_of(Collective collective) {
       return "allgather";
     case Collective::barrier:
       return "barrier";
+    case Collective::reduce:
+      return "reduce";
+    case Collective::gather:
+      return "gather";
+    case Collective::scatter:
+      return "scatter";
+    case Collective::alltoall:
+      return "alltoall";
   }
   return "unknown call";
 }

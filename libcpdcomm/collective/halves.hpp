@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "collective/session.hpp"
 #include "cpdcomm/communicator.hpp"
 
@@ -8,7 +10,7 @@ namespace cpdcomm::collective {
 // The two halves of an all-reduce, as Communicator offers them.
 
 Report reduce_scatter(Session& session, const void* parts, DataType type, const Tensor& share,
-                      const AllreduceOptions& options);
+                      std::span<const std::size_t> ends, const AllreduceOptions& options);
 Report allgather(Session& session, const void* mine, const Tensor& all,
                  const AllreduceOptions& options);
 

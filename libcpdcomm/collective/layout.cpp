@@ -57,12 +57,12 @@ Layout Layout::balanced(const reduction::Reduction& reduction, int parts, int ch
 }
 
 Layout Layout::by_tensor(const reduction::Reduction& reduction, int parts,
-                         std::size_t segment_bytes) {
+                         std::size_t segment_bytes, std::size_t tensors_per_chunk) {
   Layout layout(reduction, parts, segment_bytes, {});
-  for (std::size_t tensor = 0; tensor < layout.lines_.size(); ++tensor) {
-    const bool last = tensor + 1 == layout.lines_.size();
-    layout.add_chunk(layout.lines_[tensor].begin,
-                     last ? layout.bytes_ : layout.lines_[tensor + 1].begin);
+  for (std::size_t tensor = 0; tensor < layout.lines_.size(); tensor += tensors_per_chunk) {
+    const std::size_t next = tensor + tensors_per_chunk;
+    const bool last = next >= layout.lines_.size();
+    layout.add_chunk(layout.lines_[tensor].begin, last ? layout.bytes_ : layout.lines_[next].begin);
   }
   return layout;
 }

@@ -22,10 +22,10 @@ class Layout final : public Slices {
   /// @param multiples  of so many values are cuts of each tensor, besides its alignment; empty: any
   static Layout balanced(const reduction::Reduction& reduction, int parts, int chunks,
                          std::size_t segment_bytes, std::span<const std::size_t> multiples = {});
-  /// Chunk c is tensor c.
+  /// Chunk c is tensor c, or the c-th so many tensors.
   /// @param parts  as of balanced()
   static Layout by_tensor(const reduction::Reduction& reduction, int parts,
-                          std::size_t segment_bytes);
+                          std::size_t segment_bytes, std::size_t tensors_per_chunk = 1);
 
   std::size_t segments() const override { return segments_; }
   void slice(std::size_t chunk, std::size_t segment,

@@ -15,7 +15,17 @@ enum class Kind : std::uint8_t {
   waiting,  ///< the sender has waited for long: a rank that is in another call should know
 };
 
-enum class Collective : std::uint8_t { allreduce, reduce_scatter, broadcast, allgather, barrier };
+enum class Collective : std::uint8_t {
+  allreduce,
+  reduce_scatter,
+  broadcast,
+  allgather,
+  barrier,
+  reduce,
+  gather,
+  scatter,
+  alltoall
+};
 
 /// What ranks must agree about before their bytes may meet.
 struct Call {

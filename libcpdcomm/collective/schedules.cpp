@@ -57,4 +57,20 @@ const schedule::Schedule& Schedules::allgather() {
   return kept(Kind::allgather, 0, 0, [&] { return schedule::allgather(rank_, ranks()); });
 }
 
+const schedule::Schedule& Schedules::reduce(int root) {
+  return kept(Kind::reduce, root, 0, [&] { return schedule::reduce(rank_, ranks(), root); });
+}
+
+const schedule::Schedule& Schedules::gather(int root) {
+  return kept(Kind::gather, root, 0, [&] { return schedule::gather(rank_, ranks(), root); });
+}
+
+const schedule::Schedule& Schedules::scatter(int root) {
+  return kept(Kind::scatter, root, 0, [&] { return schedule::scatter(rank_, ranks(), root); });
+}
+
+const schedule::Schedule& Schedules::alltoall() {
+  return kept(Kind::alltoall, 0, 0, [&] { return schedule::alltoall(rank_, ranks()); });
+}
+
 }  // namespace cpdcomm::collective

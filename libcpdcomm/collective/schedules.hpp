@@ -20,9 +20,23 @@ class Schedules {
   const schedule::Schedule& reduce_scatter(Algorithm algorithm);
   const schedule::Schedule& broadcast(int root);
   const schedule::Schedule& allgather();
+  const schedule::Schedule& reduce(int root);
+  const schedule::Schedule& gather(int root);
+  const schedule::Schedule& scatter(int root);
+  const schedule::Schedule& alltoall();
 
  private:
-  enum class Kind { allreduce, exchange, reduce_scatter, broadcast, allgather };
+  enum class Kind {
+    allreduce,
+    exchange,
+    reduce_scatter,
+    broadcast,
+    allgather,
+    reduce,
+    gather,
+    scatter,
+    alltoall
+  };
   using Key = std::array<int, 3>;
 
   template <typename Make>

@@ -71,7 +71,19 @@ Session::Session(std::unique_ptr<transport::Transport> transport,
   settled_ = true;
 }
 
-void Session::check_alive() const {
+/// A transfer that has failed is the end of the communicator, as a call is.
+void Session::notice_dead_transfers() {
+  const std::string& death = engine_.transfers().death();
+  if (!dead_.empty() || death.empty()) return;
+  dead_ = death;
+  Call call;
+  call.sequence = ++sequence_;
+  tell_peers(call, ErrorCode::peer_failed, dead_);
+  transport_->abandon();
+}
+
+void Session::check_alive() {
+  notice_dead_transfers();
   if (dead_.empty()) return;
   throw Error(ErrorCode::peer_failed, "this communicator is dead: " + dead_);
 }
@@ -93,7 +105,9 @@ void Session::tell_peers(const Call& call, ErrorCode code, const std::string& re
 void Session::fail(const Call& call, ErrorCode code, const std::string& reason) {
   if (code == ErrorCode::timeout || code == ErrorCode::peer_failed) dead_ = reason;
   tell_peers(call, code, reason);
-  if (!dead_.empty()) transport_->abandon();
+  if (dead_.empty()) return;
+  transport_->abandon();
+  engine_.transfers().die(Error(ErrorCode::peer_failed, "this communicator is dead: " + dead_));
 }
 
 /// Copies bytes of rank 0 to all, as a phase of a call.
@@ -152,6 +166,46 @@ void Session::run(Run& run, std::initializer_list<Work> works) {
     phases_.push_back({work.schedule, work.slices, work.reduction, run.phase++});
   }
   engine_.run({phases_, run.call, run.deadline}, run.times);
+}
+
+std::shared_ptr<Transfer::State> Session::post(Transfer::State::Kind kind, std::byte* data,
+                                               std::size_t size, int peer, std::uint32_t tag,
+                                               std::chrono::milliseconds timeout, Ended then) {
+  const bool is_send = kind == Transfer::State::Kind::send;
+  const bool any = !is_send && peer == kAnyRank;
+  if (!any && (peer < 0 || peer >= this->size() || peer == rank())) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("rank {} cannot {} rank {}: the others are 0 to {} without itself{}",
+                            rank(), is_send ? "send to" : "receive from", peer, this->size() - 1,
+                            is_send ? "" : ", and kAnyRank"));
+  }
+  Transfers& transfers = engine_.transfers();
+  auto transfer = std::make_shared<Transfer::State>(kind, transfers.next_number(), peer, tag, data,
+                                                    size, deadline(timeout), std::move(then));
+  transfers.post(transfer);
+  return transfer;
+}
+
+bool Session::carry_on() {
+  const bool moved = advance_transfers();
+  const bool news = engine_.transfers().has_news();
+  if (news) engine_.transfers().tell_news();
+  return moved || news;
+}
+
+bool Session::advance_transfers() {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock) return false;
+  bool moved = false;
+  try {
+    transport_->progress();
+  } catch (const Error& error) {
+    engine_.transfers().die(error);
+    moved = true;
+  }
+  moved = engine_.transfers().advance() || moved;
+  notice_dead_transfers();
+  return moved;
 }
 
 void Session::refuse(const std::string& reason, ErrorCode code) {

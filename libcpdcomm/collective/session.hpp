@@ -96,14 +96,28 @@ class Session {
   void refuse(const std::string& reason, ErrorCode code);
   void abort() { engine_.abort(); }
 
+  /// Starts a send or a receive beside the calls, which carry_on() and the calls carry on.
+  /// @param timeout  0: the session's own
+  /// @throws Error invalid_argument
+  std::shared_ptr<Transfer::State> post(Transfer::State::Kind kind, std::byte* data,
+                                        std::size_t size, int peer, std::uint32_t tag,
+                                        std::chrono::milliseconds timeout, Ended then);
+  /// Whether transfers need to be carried on, or have ended and nobody was told; from any thread.
+  bool has_work_left() { return engine_.transfers().wanted() || engine_.transfers().has_news(); }
+  /// Carries transfers on, unless a call is doing that, and tells of those that have ended. Whether
+  /// anything happened.
+  bool carry_on();
+
  private:
   void spread(Run& run, std::span<std::byte> bytes);
   void share(Run& run, tuning::Terms& terms);
   void make_tuner(const tuning::Terms& terms);
-  void check_alive() const;
+  bool advance_transfers();
+  void notice_dead_transfers();
+  void check_alive();
   /// Sent so far, without what depends on chance: the same calls send the same.
-  std::uint64_t bytes_of_values() const {
-    return transport_->bytes_sent() - engine_.bytes_of_notices();
+  std::uint64_t bytes_of_values() {
+    return transport_->bytes_sent() - engine_.bytes_of_notices() - engine_.transfers().bytes_sent();
   }
   Clock::time_point deadline(std::chrono::milliseconds timeout) const;
   void tell_peers(const Call& call, ErrorCode code, const std::string& reason);

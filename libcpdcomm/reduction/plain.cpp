@@ -229,6 +229,10 @@ void Plain::deliver(Slice slice, const std::byte* result) {
   for (const Range& range : slice) {
     const PlainTensor& tensor = tensors_[range.tensor];
     const std::size_t width = size_of(tensor.type);
+    if (tensor.destination == nullptr) {
+      result += range.count * width;
+      continue;
+    }
     auto* destination = static_cast<std::byte*>(tensor.destination) + range.first * width;
     std::memcpy(destination, result, range.count * width);
     if (op_ == ReduceOp::average) {

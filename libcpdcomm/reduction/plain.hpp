@@ -12,7 +12,7 @@ namespace cpdcomm::reduction {
 /// A tensor that travels as it is.
 struct PlainTensor {
   const void* source;  ///< this rank's part
-  void* destination;   ///< may be the source
+  void* destination;   ///< may be the source; null: the result is not kept here
   std::size_t count;
   DataType type;
 };

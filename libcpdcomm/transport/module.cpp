@@ -19,10 +19,8 @@ std::string folder_of_this_library() {
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
-/// A function of a network's library.
-/// @param otherwise  what to tell when the library has none
-template <typename Function>
-Function* find(const std::string& name, const char* function, const char* otherwise) {
+/// @throws Error unsupported that says what is missing
+void* open_library(const std::string& name) {
   const std::string path = fmt::format("{}/libcpdcomm_{}.so", folder_of_this_library(), name);
   // Global, because MPI loads plug-ins that look for its symbols.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
@@ -30,7 +28,14 @@ Function* find(const std::string& name, const char* function, const char* otherw
     throw Error(ErrorCode::unsupported,
                 fmt::format("the transport '{}' cannot be loaded: {}", name, dlerror()));
   }
-  void* symbol = dlsym(library, function);
+  return library;
+}
+
+/// A function of a network's library.
+/// @param otherwise  what to tell when the library has none
+template <typename Function>
+Function* find(const std::string& name, const char* function, const char* otherwise) {
+  void* symbol = dlsym(open_library(name), function);
   if (symbol == nullptr) {
     throw Error(ErrorCode::unsupported, fmt::format("the transport '{}' {}", name, otherwise));
   }
@@ -67,6 +72,8 @@ std::unique_ptr<Transport> connect_ranks(const std::string& name, Bootstrap& boo
       name, kConnectRanks, "knows the ranks from its launcher and takes no Bootstrap");
   return std::unique_ptr<Transport>(connect(bootstrap, options));
 }
+
+void require_module(const std::string& name) { open_library(name); }
 
 bool is_loaded(const std::string& name) {
   Loaded& all = loaded();

@@ -47,6 +47,10 @@ Module& load_module(const std::string& name);
 std::unique_ptr<Transport> connect_ranks(const std::string& name, Bootstrap& bootstrap,
                                          const CommunicatorOptions& options);
 
+/// Loads its library and calls nothing in it.
+/// @throws Error unsupported that says what is missing
+void require_module(const std::string& name);
+
 /// Whether load_module(name) has succeeded in this process.
 bool is_loaded(const std::string& name);
 

@@ -18,6 +18,8 @@ Communicator World::connect(std::span<const int> ranks, int tag,
 
 void World::shutdown(bool clean) const { module_->shutdown(clean); }
 
+void require_network(const std::string& network) { transport::require_module(network); }
+
 Communicator make_communicator(const std::string& network, Bootstrap& bootstrap,
                                const CommunicatorOptions& options) {
   return Communicator(transport::connect_ranks(network, bootstrap, options), options);

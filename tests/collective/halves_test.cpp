@@ -71,6 +71,41 @@ TEST_P(Halves, ReduceScatterKeepsTheSumAsItIs) {
   }
 }
 
+/// Tensor t of a share has the exponent of all its values, of all shares on all ranks.
+TEST_P(Halves, ReduceScatterOfManyTensorsScalesEachByItself) {
+  constexpr int kRanks = 3;
+  const std::vector<std::size_t> ends{400, 400, 700, kShare};
+  Ranks ranks(kRanks);
+  ranks.run([&](Communicator& self) {
+    Values parts = brought_by(self.rank(), kRanks);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      if (i % kShare >= 400) parts[i] *= 0x1p-20f;
+    }
+    Values together(kShare, -1.0f);
+    const Report report =
+        self.reduce_scatter(parts.data(), DataType::fp32,
+                            {.data = together.data(), .count = kShare}, ends, {.wire = wire_});
+    EXPECT_EQ(report.non_finite, std::vector<bool>(ends.size(), false));
+    // Each tensor in a call of its own.
+    Values apart;
+    std::size_t first = 0;
+    for (const std::size_t end : ends) {
+      Values some;
+      for (int rank = 0; rank < kRanks; ++rank) {
+        const std::size_t begin = static_cast<std::size_t>(rank) * kShare;
+        some.insert(some.end(), parts.begin() + static_cast<std::ptrdiff_t>(begin + first),
+                    parts.begin() + static_cast<std::ptrdiff_t>(begin + end));
+      }
+      Values share(end - first);
+      self.reduce_scatter(some.data(), DataType::fp32,
+                          {.data = share.data(), .count = share.size()}, {.wire = wire_});
+      apart.insert(apart.end(), share.begin(), share.end());
+      first = end;
+    }
+    EXPECT_TRUE(same_bits(together, apart));
+  });
+}
+
 TEST_P(Halves, AllGatherCastsEachValueOnceForEveryRank) {
   for (const int count : {1, 2, 3, 4}) {
     SCOPED_TRACE(count);
@@ -215,7 +250,6 @@ TEST(Halves, RefuseWhatTheyCannotDo) {
   refused({.algorithm = Algorithm::tree}, "by 'tree': allowed are automatic, direct and ring");
   refused({.wire = Format::parse("int8"), .accumulate = Accumulate::exact}, "accumulate 'exact'");
   refused({.wire = Format::floating(4, 3), .scaling = {Scaling::Kind::aps, 64}}, "'aps:64'");
-  refused({.op = ReduceOp::max}, "under 'max'");
 
   const auto uneven = ranks.outcomes([&](Communicator& self) {
     const Values mine(3);
@@ -223,6 +257,14 @@ TEST(Halves, RefuseWhatTheyCannotDo) {
     self.allgather(mine.data(), {.data = all.data(), .count = all.size()}, {});
   });
   EXPECT_NE(uneven[0].message.find("7 values: a multiple of the 2 ranks"), std::string::npos);
+
+  const auto widened = ranks.outcomes([&](Communicator& self) {
+    const std::vector<std::uint16_t> parts(6);
+    Values share(3);
+    self.reduce_scatter(parts.data(), DataType::bf16, {.data = share.data(), .count = 3},
+                        {.op = ReduceOp::max});
+  });
+  EXPECT_NE(widened[0].message.find("bf16 into fp32"), std::string::npos) << widened[0];
 }
 
 TEST(Halves, MayBeInPlaceOfTheirOwnShareOnly) {
@@ -253,6 +295,22 @@ TEST(Halves, FindRanksThatDisagree) {
   });
   EXPECT_TRUE(outcomes[0].is(ErrorCode::mismatch)) << outcomes[0];
   EXPECT_TRUE(outcomes[1].is(ErrorCode::mismatch)) << outcomes[1];
+}
+
+TEST(HalvesOfTensors, EndsMustAscendToTheShare) {
+  for (const std::vector<std::size_t>& ends : {std::vector<std::size_t>{5, 3, 10}, {5}, {5, 11}}) {
+    Ranks ranks(2);
+    const auto outcomes = ranks.outcomes([&](Communicator& self) {
+      Values parts(20);
+      Values share(10);
+      self.reduce_scatter(parts.data(), DataType::fp32, {.data = share.data(), .count = 10}, ends,
+                          {});
+    });
+    for (const Outcome& outcome : outcomes) {
+      EXPECT_TRUE(outcome.is(ErrorCode::invalid_argument)) << outcome;
+      EXPECT_NE(outcome.message.find("must ascend to 10"), std::string::npos) << outcome;
+    }
+  }
 }
 
 }  // namespace

@@ -135,6 +135,32 @@ TEST(EnvironmentDeathTest, SaysHowManyThreadsAndBytes) {
   expect_under({{"CPDCOMM_SEGMENT_BYTES", "3"}}, 2, "is 3; allowed is 64", make);
 }
 
+TEST(EnvironmentDeathTest, SelectsWhatTravelsInTheWireFormat) {
+  expect_under({}, 0, "^$", [] {
+    const Selection& selection = environment_selection();
+    return selection.all_reduce && !selection.reduce_scatter && !selection.all_gather &&
+           selection.min_bytes == 0;
+  });
+  expect_under(
+      {{"CPDCOMM_MIN_BYTES", "4096"}, {"CPDCOMM_COLLECTIVES", "reduce_scatter,all_gather"}}, 0,
+      "^$", [] {
+        const Selection& selection = environment_selection();
+        return !selection.all_reduce && selection.reduce_scatter && selection.all_gather &&
+               selection.min_bytes == 4096;
+      });
+  const auto read = [] { return &environment_selection() != nullptr; };
+  expect_under({{"CPDCOMM_COLLECTIVES", "all_reduce,gather"}}, 2,
+               "CPDCOMM_COLLECTIVES.*'gather'.*known are all_reduce", read);
+}
+
+TEST(EnvironmentDeathTest, ChoosesATransport) {
+  expect_under({}, 0, "^$", [] { return environment_transport() == "auto"; });
+  expect_under({{"CPDCOMM_TRANSPORT", "ucx"}}, 0, "^$",
+               [] { return environment_transport() == "ucx"; });
+  expect_under({{"CPDCOMM_TRANSPORT", "tcp"}}, 2, "CPDCOMM_TRANSPORT.*'tcp'.*auto, mpi, ucx",
+               [] { return environment_transport().empty(); });
+}
+
 TEST(EnvironmentDeathTest, SaysWhatIsInForce) {
   expect_under({{"CPDCOMM_DEBUG", "info"}, {"CPDCOMM_WIRE", "e5m2"}}, 0, "wire=e5m2",
                [] { return environment_options().wire == Format::floating(5, 2); });

@@ -226,7 +226,8 @@ class Operation {
       case Draw::Kind::allgather:
         return allgather();
       case Draw::Kind::barrier:
-        return on_.barrier();
+        on_.barrier();
+        return;
       case Draw::Kind::halves:
         return halves();
     }

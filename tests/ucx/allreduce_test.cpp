@@ -3,6 +3,7 @@
 
 #include "cpdcomm/ucx.hpp"
 #include "support/bits.hpp"
+#include "support/collectives.hpp"
 #include "support/patterns.hpp"
 #include "support/ranks.hpp"
 #include "ucx/ranks.hpp"
@@ -124,6 +125,16 @@ TEST(UcxFailure, OfARankInPeaceIsKnownAtOnce) {
   const Outcome outcome = outcome_of([&] { ranks[0].allreduce(values); });
   EXPECT_TRUE(outcome.is(ErrorCode::peer_failed)) << outcome;
   EXPECT_NE(outcome.message.find("rank 1 has left"), std::string::npos) << outcome;
+}
+
+TEST(UcxCollectives, AreRight) {
+  for (const int size : {1, 2, 4}) {
+    SCOPED_TRACE(size);
+    UcxRanks ranks(size);
+    ranks.run([](Communicator& self) {
+      for (const std::size_t count : {0u, 1u, 1000u, 70'000u}) check_collectives(self, count);
+    });
+  }
 }
 
 }  // namespace
