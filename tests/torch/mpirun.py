@@ -1,4 +1,5 @@
-"""Starts Python files under mpirun, with a time limit, and reads what the checks in them found."""
+"""Starts Python files under mpirun or torchrun, with a time limit, and reads what their checks
+found."""
 
 import functools
 import json
@@ -20,7 +21,8 @@ HERE = Path(__file__).parent
 CHECKS = HERE / "mpi"
 # What a launcher sets, and what would change the options in force.
 FOREIGN = re.compile(
-    r"(OMPI|PMIX|PMI|MPI|SLURM|HYDRA|CPDCOMM)_.*|RANK|WORLD_SIZE|LOCAL_RANK|MASTER_(ADDR|PORT)"
+    r"(OMPI|PMIX|PMI|MPI|SLURM|HYDRA|CPDCOMM|TORCHELASTIC)_.*|RANK|WORLD_SIZE|LOCAL_RANK"
+    r"|MASTER_(ADDR|PORT)"
 )
 GRACE = 10.0  # seconds that mpirun has to end its ranks
 
@@ -50,6 +52,24 @@ def mpirun_command(ranks):
     as_root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
     flags = ["--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
     return [mpirun, *as_root, *flags, "-n", str(ranks)]
+
+
+def torchrun_command(ranks):
+    """torchrun on this host alone."""
+    return [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={ranks}",
+    ]
+
+
+def launch_command(launcher, ranks, script):
+    """What starts a Python file on some ranks."""
+    if launcher == "torchrun":
+        return [*torchrun_command(ranks), script]
+    return [*mpirun_command(ranks), sys.executable, script]
 
 
 def run(command, timeout, **environment):
@@ -88,9 +108,9 @@ def _end(process):
         process.wait()
 
 
-def launch(script, ranks, *arguments, timeout=60.0, **environment):
+def launch(script, ranks, *arguments, timeout=60.0, launcher="mpirun", **environment):
     """Runs a file of mpi/ on some ranks."""
-    command = [*mpirun_command(ranks), sys.executable, CHECKS / script, *arguments]
+    command = [*launch_command(launcher, ranks, CHECKS / script), *arguments]
     return run(command, timeout, **environment)
 
 
@@ -98,7 +118,7 @@ def launch(script, ranks, *arguments, timeout=60.0, **environment):
 
 
 @functools.cache
-def _launch_checks(module, ranks, timeout):
+def _launch_checks(module, ranks, timeout, launcher, **environment):
     """One launch for all checks of a module: what each check found, and how the launch ended."""
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder, "found")
@@ -106,25 +126,37 @@ def _launch_checks(module, ranks, timeout):
         inputs = Path(folder, "gradients.npz")
         gradients.save(inputs)
         try:
-            end = launch(f"{module}.py", ranks, found, inputs, timeout=timeout)
+            end = launch(
+                f"{module}.py",
+                ranks,
+                found,
+                inputs,
+                timeout=timeout,
+                launcher=launcher,
+                **environment,
+            )
         except pytest.fail.Exception as hang:
             end = Finished(-1, str(hang), timeout)
         lines = [json.loads(line) for line in found.read_text().splitlines()]
     return {line["check"]: line["failures"] for line in lines}, end
 
 
-def passes(module, check, ranks, timeout=120.0):
+def passes(module, check, ranks, timeout=120.0, launcher="mpirun", **environment):
     """Asserts that a check of mpi/`module`.py passed; all its checks share one launch."""
-    found, end = _launch_checks(module, ranks, timeout)
+    found, end = _launch_checks(module, ranks, timeout, launcher, **environment)
     if check not in found:
-        pytest.fail(f"{module}.{check} was not reached; mpirun said:\n{end.output}", pytrace=False)
+        pytest.fail(
+            f"{module}.{check} was not reached; {launcher} said:\n{end.output}", pytrace=False
+        )
     failures = "\n".join(f"--- rank {rank}\n{text}" for rank, text in found[check].items())
     if failures:
         pytest.fail(f"{module}.{check} on {ranks} ranks\n{failures}", pytrace=False)
 
 
-def ends(module, ranks, timeout=120.0):
+def ends(module, ranks, timeout=120.0, launcher="mpirun", **environment):
     """Asserts that the launch of a module's checks ended as a program should."""
-    _, end = _launch_checks(module, ranks, timeout)
+    _, end = _launch_checks(module, ranks, timeout, launcher, **environment)
     if end.code != 0:
-        pytest.fail(f"{module} ended with {end.code}; mpirun said:\n{end.output}", pytrace=False)
+        pytest.fail(
+            f"{module} ended with {end.code}; {launcher} said:\n{end.output}", pytrace=False
+        )

@@ -91,7 +91,7 @@ def test_a_launcher_without_its_mpi():
 
 
 def test_processes_that_mpi_does_not_connect(tmp_path):
-    """Started by torchrun, say: a clear error on every rank."""
+    """Asked for all the same: a clear error on every rank."""
     program = (
         "import sys, torch.distributed as dist, cpdcomm\n"
         "try:\n"
@@ -101,7 +101,8 @@ def test_processes_that_mpi_does_not_connect(tmp_path):
         "    print('told', error)\n"
     )
     two = '"$0" -c "$1" "$2" 0 & first=$!; "$0" -c "$1" "$2" 1; wait $first'
-    end = mpirun.run(["bash", "-c", two, sys.executable, program, tmp_path / "store"], 40.0)
+    command = ["bash", "-c", two, sys.executable, program, tmp_path / "store"]
+    end = mpirun.run(command, 40.0, CPDCOMM_TRANSPORT="mpi")
     assert end.code == 0, end.output
     assert end.output.count("told") == 2, end.output
     assert end.output.count("mpirun") >= 2, end.output

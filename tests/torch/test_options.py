@@ -17,7 +17,10 @@ import cpdcomm
 def test_nothing_is_asked_for_by_default():
     options = cpdcomm.Options()
     assert all(getattr(options, field.name) is None for field in dataclasses.fields(options))
-    made = options.over_environment()
+    policy = options.over_environment()
+    assert (policy.min_bytes, policy.all_reduce) == (0, True)
+    assert not policy.reduce_scatter and not policy.all_gather
+    made = policy.options
     assert (made.wire, made.scaling) == ("fp32", "automatic")
     assert (made.accumulate, made.algorithm) == ("wide", "automatic")
 
@@ -41,7 +44,8 @@ def test_what_is_allowed(name, values):
     for value in values:
         options = cpdcomm.Options(**{name: value})
         assert getattr(options, name) == value
-        made = getattr(options.over_environment(), name)
+        policy = options.over_environment()
+        made = policy.timeout if name == "timeout" else getattr(policy.options, name)
         assert made == value or (name, value, made) == ("wire", "e8m23", "fp32")
 
 
@@ -103,8 +107,46 @@ def test_what_is_not_allowed_together(options, words):
     ],
 )
 def test_what_is_allowed_together(options):
-    made = cpdcomm.Options(**options).over_environment()
+    made = cpdcomm.Options(**options).over_environment().options
     assert {name: getattr(made, name) for name in options} == options
+
+
+def test_which_calls_travel_in_the_wire_format():
+    made = cpdcomm.Options(min_bytes=4096, collectives=["reduce_scatter"]).over_environment()
+    assert made.min_bytes == 4096
+    assert (made.all_reduce, made.reduce_scatter, made.all_gather) == (False, True, False)
+    made = cpdcomm.Options(collectives="all_reduce,all_gather").over_environment()
+    assert (made.all_reduce, made.reduce_scatter, made.all_gather) == (True, False, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"min_bytes": -1}, ValueError, "min_bytes is -1"),
+        ({"min_bytes": 1.5}, TypeError, "min_bytes is 1.5"),
+        ({"min_bytes": True}, TypeError, "min_bytes is True"),
+        ({"collectives": ["all_reduce", "gather"]}, ValueError, "'gather'.*reduce_scatter"),
+        ({"collectives": [3]}, TypeError, "3"),
+        (
+            {"collectives": ["reduce_scatter"], "scaling": "aps:8", "wire": "e4m3"},
+            ValueError,
+            "'aps:8' is for all_reduce alone",
+        ),
+        (
+            {"collectives": ["all_gather"], "accumulate": "exact", "wire": "int8"},
+            ValueError,
+            "'exact' is for all_reduce alone",
+        ),
+    ],
+)
+def test_what_is_not_allowed_of_calls(options, error, text):
+    with pytest.raises(error, match=text):
+        cpdcomm.Options(**options)
+
+
+def test_a_context_is_checked_before_it_holds():
+    with pytest.raises(ValueError, match="e9m9"), cpdcomm.options(wire="e9m9"):
+        raise AssertionError("never reached")
 
 
 @pytest.mark.parametrize("seed", ["7", 7.0, torch.tensor(7)])
@@ -175,6 +217,8 @@ def test_the_environment_is_the_groups_default():
         "rounding=nearest_even",
         "result=full",
         "seed=default",
+        "collectives=all_reduce transport=auto",
+        "a group of 1 ends: all_reduce: 2 calls, 2 compressed, 0 bytes sent",
     ):
         assert words in said, said
 
@@ -196,7 +240,7 @@ def test_the_call_wins_over_all():
 
 SUMS = """
 import torch, torch.distributed as dist, cpdcomm
-made = cpdcomm.Options(**{options}).over_environment()
+made = cpdcomm.Options(**{options}).over_environment().options
 print("RESULT", made.accumulate, made.algorithm, made.across, made.inner, made.result)
 """
 

@@ -21,16 +21,22 @@ from __future__ import annotations
 
 import torch  # noqa: F401  its libraries must be there before the extension's are
 
-from . import _C, _launch, errors
+try:
+    from . import _C
+except ImportError as error:
+    from .doctor import extension
+
+    extension.explain(error)
+from . import _launch, errors
 from ._backend import register as _register
 from ._backend import stats
-from ._collective import all_reduce
+from ._collective import all_reduce, reduce_scatter
 from ._delayed_scaling import DelayedScaling
 from ._error_feedback import ErrorFeedback
 from ._fake_quantize import fake_quantize
 from ._finfo import FormatInfo, finfo
 from ._geometry import Geometry
-from ._options import Options
+from ._options import Options, options
 from ._tensor_ops import block_scales, decode, encode, float_quantize, quantize
 from .errors import (
     Error,
@@ -44,6 +50,7 @@ from .node_emulator import NodeEmulator
 
 __version__ = _C.__version__
 Report = _C.Report
+Pending = _C.Pending
 
 __all__ = [
     "DelayedScaling",
@@ -56,6 +63,7 @@ __all__ = [
     "NodeEmulator",
     "Options",
     "PeerFailedError",
+    "Pending",
     "Report",
     "TimeoutError",
     "UnsupportedError",
@@ -67,7 +75,9 @@ __all__ = [
     "fake_quantize",
     "finfo",
     "float_quantize",
+    "options",
     "quantize",
+    "reduce_scatter",
     "stats",
 ]
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from . import _C
+from . import _C, _launch
 from ._options import Options
-from .errors import UnsupportedError
+
+_ONE_SECONDS = 1800.0  # of a group of one, where nothing waits
 
 
 def register() -> None:
@@ -25,41 +26,32 @@ def register() -> None:
 
 def _create(group: Any, options: Options | None) -> _C.Backend:
     """Called by torch on every rank of a new group; ``group`` has its store, rank and size."""
-    if group.group_size == 1:
-        return _C.backend_of_one(_merged(options))
     try:
-        merged = _merged(options)
-        mine, world = str(_C.mpi_rank()), _C.mpi_size()
+        policy = _merged(options)
+        network = _launch.network() if group.group_size > 1 else "none"
     except Exception as error:
         # The others wait for this rank's entry: they are told instead of left alone.
-        group.store.set(f"cpdcomm/{group.group_rank}", f"error {error}")
+        _C.refuse_group(group.store, group.group_rank, group.group_size, str(error))
         raise
-    if world < group.group_size:
-        mine = (
-            f"error MPI connects {world} processes and the group has {group.group_size} ranks: "
-            "start them with mpirun, or srun --mpi=pmix"
-        )
-    ranks = _exchange(group.store, group.group_rank, group.group_size, mine)
+    timeout = policy.timeout or group.timeout.total_seconds()
     tag = zlib.crc32(str(group.group_id).encode()) & 0x7FFF
-    return _C.backend_over_mpi(ranks, tag, merged, group.timeout.total_seconds())
+    return _C.Backend(
+        group.store,
+        group.group_rank,
+        group.group_size,
+        tag,
+        network,
+        timeout,
+        policy,
+    )
 
 
-def _merged(options: Options | None) -> _C.AllreduceOptions:
+def _merged(options: Options | None) -> _C.Policy:
     if options is not None and not isinstance(options, Options):
         raise TypeError(
             f"backend cpd takes pg_options of type cpdcomm.Options, not {type(options).__name__}"
         )
     return (options or Options()).over_environment()
-
-
-def _exchange(store: Any, rank: int, size: int, mine: str) -> list[int]:
-    """The MPI ranks of a group's members, over the group's store; one that failed says so."""
-    store.set(f"cpdcomm/{rank}", mine)
-    entries = [store.get(f"cpdcomm/{i}").decode() for i in range(size)]
-    for peer, entry in enumerate(entries):
-        if entry.startswith("error "):
-            raise UnsupportedError(f"rank {peer} of the group: {entry.removeprefix('error ')}")
-    return [int(entry) for entry in entries]
 
 
 def backend_of(group: dist.ProcessGroup | None) -> _C.Backend:
@@ -74,6 +66,8 @@ def backend_of(group: dist.ProcessGroup | None) -> _C.Backend:
     if not isinstance(group, dist.ProcessGroup):
         raise ValueError(f"{group!r} is no process group that this rank belongs to")
     backend = group._get_backend(torch.device("cpu"))
+    # TORCH_DISTRIBUTED_DEBUG=DETAIL puts a backend of torch's around ours.
+    backend = getattr(backend, "wrapped_pg", backend)
     if not isinstance(backend, _C.Backend):
         raise ValueError(
             f"the group's CPU backend is {backend.name()}; backend cpd is needed: "
@@ -85,11 +79,18 @@ def backend_of(group: dist.ProcessGroup | None) -> _C.Backend:
 @functools.cache
 def backend_of_one() -> _C.Backend:
     """A group of this process alone, for programs that have made none."""
-    return _C.backend_of_one(Options().over_environment())
+    return _C.Backend(dist.HashStore(), 0, 1, 0, "none", _ONE_SECONDS, Options().over_environment())
 
 
 def stats(group: dist.ProcessGroup | None = None) -> _C.Stats:
-    """Totals of a group's all-reduces since it began: calls, wire_bytes, logical_bytes."""
+    """Totals of a group since it began: calls, wire_bytes and logical_bytes of its all-reduces.
+
+    ``by_operation`` has the same for each kind of operation, and how many were ``compressed``: what
+    travelled in a wire format, and what did not. ::
+
+        >>> cpdcomm.stats().by_operation["all_reduce"]
+        OperationStats(calls=12, compressed=12, wire_bytes=..., logical_bytes=...)
+    """
     return backend_of(group).stats()
 
 

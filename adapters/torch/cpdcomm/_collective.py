@@ -41,12 +41,13 @@ def all_reduce(
     error_feedback: ErrorFeedback | None = None,
     scale_memory: DelayedScaling | None = None,
     keys: Sequence[Key] | None = None,
-) -> _C.Report:
+    async_op: bool = False,
+) -> _C.Report | _C.Pending:
     """Sums tensors over the ranks of a group, in place; every rank gets the same bits.
 
     Args:
-        tensors: float32, bfloat16 or float16 CPU tensors of any shape, the same on every rank. With
-            ``boundaries``, one flat tensor that holds many.
+        tensors: float32, bfloat16 or float16 CPU tensors of any shape, the same on every rank, that
+            do not overlap. With ``boundaries``, one flat tensor that holds many.
         wire: the format on the wire, or one per tensor (None in it: the group's). None is what the
             group's options say, fp32 unless asked.
         scaling: ``"aps"`` (one shared exponent per tensor), ``"aps:N"`` (per N values),
@@ -80,6 +81,8 @@ def all_reduce(
         scale_memory: what scaling ``"delayed"`` remembers from call to call.
         keys: of ``error_feedback`` and ``scale_memory``, a str or an int per tensor. None numbers
             the tensors of the call: 0, 1, ...
+        async_op: True starts the call and returns a :class:`Pending`, whose ``wait()`` gives the
+            report; the tensors belong to the call until then.
 
     What goes together (the other pairs do, too)::
 
@@ -135,7 +138,76 @@ def all_reduce(
         remember(call, error_feedback, scale_memory, keys)
         return call, wires
 
-    return backend.all_reduce(*or_refuse(backend, prepare))
+    pending = backend.all_reduce(*or_refuse(backend, prepare))
+    return pending if async_op else pending.wait()
+
+
+def reduce_scatter(
+    output: Tensor,
+    input: Tensor,
+    wire: str | None = None,
+    scaling: str | None = None,
+    accumulate: str | None = None,
+    algorithm: str | None = None,
+    op: str = "sum",
+    group: dist.ProcessGroup | None = None,
+    *,
+    boundaries: Sequence[int] | None = None,
+    rounding: str | None = None,
+    seed: int | None = None,
+    input_factor: float = 1.0,
+    output_factor: float = 1.0,
+    async_op: bool = False,
+) -> _C.Report | _C.Pending:
+    """The first half of an all-reduce: this rank gets its share of the sum, not cast again.
+
+    Args:
+        output: this rank's share, of the input's dtype; for bfloat16 and float16 also float32.
+        input: a float32, bfloat16 or float16 CPU tensor with ranks times the output's values; the
+            r-th part of all ranks' is summed for rank r.
+        wire, scaling, accumulate, rounding, seed, op, group, input_factor, output_factor, async_op:
+            as of :func:`all_reduce`; scaling ``"none"`` or ``"aps"``, accumulate ``"wide"``,
+            ``"rounded"`` or ``"kahan"``.
+        algorithm: ``"direct"`` or ``"ring"``; all others are ``"direct"`` here.
+        boundaries: where each tensor ends in a share that holds many, ascending; the last is the
+            share's size. Each tensor has its own exponent, for all ranks' shares of it.
+
+    Returns:
+        As :func:`all_reduce`; ``non_finite`` has an entry per tensor.
+
+    Raises:
+        As :func:`all_reduce`.
+    """
+    backend = backend_of(group)
+
+    def prepare() -> tuple[_C.Call, list[int]]:
+        check_tensor(input, "the input")
+        check_tensor(output, "the output")
+        if input.numel() != output.numel() * backend.size():
+            raise InvalidArgumentError(
+                f"the input has {input.numel()} values; {backend.size()} ranks and an output of "
+                f"{output.numel()} take {output.numel() * backend.size()}"
+            )
+        if not isinstance(wire, str | None):
+            raise TypeError(f"wire is {wire!r}, a {type(wire).__name__}; one name is taken")
+        call = _C.Call()
+        call.tensors, call.outputs = [input], [output]
+        call.options = scatter_options(
+            backend,
+            wire,
+            seed,
+            op=op,
+            scaling=scaling,
+            accumulate=accumulate,
+            algorithm=algorithm,
+            rounding=rounding,
+        )
+        call.input_exponent = _arguments.exponent_of("input_factor", input_factor)
+        call.output_exponent = _arguments.exponent_of("output_factor", output_factor)
+        return call, [] if boundaries is None else _checked_ends(boundaries, output.numel())
+
+    pending = backend.reduce_scatter(*or_refuse(backend, prepare))
+    return pending if async_op else pending.wait()
 
 
 def remember(
@@ -196,7 +268,7 @@ def _checked_tensors(
     tensors: Sequence[Tensor] | Tensor, boundaries: Sequence[int] | None
 ) -> list[Tensor]:
     if boundaries is not None:
-        return _split(tensors, list(boundaries))
+        return _split(tensors, boundaries)
     if isinstance(tensors, Tensor):
         tensors = [tensors]
     tensors = list(tensors)
@@ -221,7 +293,19 @@ def _checked_outputs(
     return outputs
 
 
-def _split(flat: Sequence[Tensor] | Tensor, ends: list[int]) -> list[Tensor]:
+def _checked_ends(boundaries: Sequence[int], count: int) -> list[int]:
+    """Where tensors end in a buffer of `count` values."""
+    ends = list(boundaries)
+    for end in ends:
+        if isinstance(end, bool) or not isinstance(end, int):
+            raise TypeError(f"boundaries {ends} must be ints, not {type(end).__name__}")
+    begins = [0, *ends]
+    if begins[-1] != count or any(a > b for a, b in zip(begins, ends, strict=False)):
+        raise ValueError(f"boundaries {ends} must ascend from 0 to {count}")
+    return ends
+
+
+def _split(flat: Sequence[Tensor] | Tensor, boundaries: Sequence[int]) -> list[Tensor]:
     """Views of a flat buffer, one for each tensor in it."""
     if not isinstance(flat, Tensor):
         if len(flat) != 1:
@@ -230,10 +314,8 @@ def _split(flat: Sequence[Tensor] | Tensor, ends: list[int]) -> list[Tensor]:
     check_tensor(flat, "the flat buffer")
     if flat.dim() != 1:
         raise ValueError(f"boundaries need a one-dimensional tensor, not {tuple(flat.shape)}")
-    begins = [0, *ends]
-    if begins[-1] != flat.numel() or any(a > b for a, b in zip(begins, ends, strict=False)):
-        raise ValueError(f"boundaries {ends} must ascend from 0 to {flat.numel()}")
-    return [flat[a:b] for a, b in zip(begins, ends, strict=False)]
+    ends = _checked_ends(boundaries, flat.numel())
+    return [flat[a:b] for a, b in zip([0, *ends], ends, strict=False)]
 
 
 def wires_for(wire: str | Sequence[str | None] | None, count: int) -> list[str | None]:
@@ -251,6 +333,11 @@ def wires_for(wire: str | Sequence[str | None] | None, count: int) -> list[str |
     return wires
 
 
+def _names_a_format(wire: str | Sequence[str | None] | None) -> bool:
+    """Else the group's format holds, with the group's scaling."""
+    return isinstance(wire, str) or any(name is not None for name in wire or ())
+
+
 def call_options(
     backend: _C.Backend,
     wire: str | Sequence[str | None] | None,
@@ -266,7 +353,7 @@ def call_options(
             raise TypeError(f"{what} is {name!r}, a {type(name).__name__}; a name is taken")
     if op not in ("sum", "avg"):
         raise ValueError(f"unknown op '{op}': known are sum, avg")
-    if scaling is None and wire is not None:
+    if scaling is None and _names_a_format(wire):
         scaling = "automatic"
     if seed is not None:
         _arguments.check_seed(seed)
@@ -276,3 +363,13 @@ def call_options(
     if seed is not None and options.rounding != "stochastic":
         raise InvalidArgumentError(f"seed {seed} is for rounding 'stochastic' only")
     return options
+
+
+def scatter_options(
+    backend: _C.Backend, wire: str | None, seed: int | None, **named: str | None
+) -> _C.AllreduceOptions:
+    """As :func:`call_options`, for a reduce-scatter, which goes by "direct" or "ring"."""
+    options = call_options(backend, wire, seed, **named)
+    if options.algorithm == "ring" and named["algorithm"] is not None:
+        return options
+    return call_options(backend, wire, seed, **(named | {"algorithm": "direct"}))

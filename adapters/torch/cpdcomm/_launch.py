@@ -63,6 +63,23 @@ def launched_as(environ: dict[str, str] | os._Environ[str]) -> tuple[int, int] |
     return None
 
 
+def network() -> str:
+    """The network of a new group: what CPDCOMM_TRANSPORT asks for, else what the launcher brings.
+
+    That is MPI under mpirun and srun where it can be had, and UCX where nobody started MPI:
+    torchrun gives its workers the variables of the srun that started it, which are not theirs.
+    """
+    asked = _C.environment_transport()
+    if asked != "auto":
+        return asked
+    if "TORCHELASTIC_RUN_ID" in os.environ or launched_as(os.environ) is None:
+        return "ucx"
+    try:
+        return "mpi" if _C.mpi_size() > 1 else "ucx"
+    except Error:
+        return "ucx"
+
+
 def _set_unset(rank: int, size: int, address: str, port: int) -> None:
     for name, value in zip(_NAMES, (rank, size, address, port), strict=True):
         os.environ.setdefault(name, str(value))

@@ -123,7 +123,7 @@ class NodeEmulator:
         call = self._call(sums)
         call.nodes = by_tensor if self.nodes > 1 else []
         remember(call, None, self._scale_memory, None)
-        report = self._backend.all_reduce(call, self._wires)
+        report = self._backend.all_reduce(call, self._wires).wait()
         for parameter, total in zip(self.parameters, sums, strict=True):
             parameter.grad = total
         return report

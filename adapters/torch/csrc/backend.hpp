@@ -1,85 +1,103 @@
 #pragma once
 
 #include <torch/csrc/distributed/c10d/Backend.hpp>
-#include <torch/csrc/distributed/c10d/Work.hpp>
+#include <torch/csrc/distributed/c10d/Store.hpp>
 
-#include <condition_variable>
-#include <deque>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "connect.hpp"
 #include "cpdcomm/communicator.hpp"
+#include "explicit_call.hpp"
+#include "group_thread.hpp"
+#include "policy.hpp"
+#include "stats.hpp"
+#include "work.hpp"
 
 namespace cpdcomm::torch_adapter {
 
-/// Totals of a group since it began.
-struct Stats {
-  std::uint64_t calls = 0;          ///< all-reduces
-  std::uint64_t wire_bytes = 0;     ///< sent by this rank in them
-  std::uint64_t logical_bytes = 0;  ///< their tensors as FP32
+/// An operation that was started, and what it will have done.
+struct Started {
+  c10::intrusive_ptr<c10d::Work> work;
+  std::shared_ptr<Report> report;
 };
 
-/// One operation, done on the group's thread; its future holds the output tensors.
-class Work final : public c10d::Work {
- public:
-  Work(int rank, c10d::OpType type, std::vector<at::Tensor> outputs);
-  c10::intrusive_ptr<c10::ivalue::Future> getFuture() override { return future_; }
-  std::vector<at::Tensor> result() override { return outputs_; }
-  void succeed();
-  void fail(std::exception_ptr error);
-
- private:
-  std::vector<at::Tensor> outputs_;
-  c10::intrusive_ptr<c10::ivalue::Future> future_;
-};
-
-/// What cpdcomm.all_reduce asks for beyond the options of the group. Lists other than `tensors`
-/// have one entry per tensor, or none at all.
-struct ExplicitCall {
-  std::vector<at::Tensor> tensors;
-  std::vector<std::optional<Format>> wires;
-  std::vector<std::vector<at::Tensor>> nodes;          ///< the emulated nodes' parts
-  std::vector<at::Tensor> outputs;                     ///< float32, for the results; else in place
-  std::vector<at::Tensor> residuals;                   ///< contiguous, float32: error feedback
-  std::vector<std::shared_ptr<ScaleMemory>> memories;  ///< of scaling `delayed`
-  int input_exponent = 0;
-  int output_exponent = 0;
-  AllreduceOptions options;
-};
-
-/// The torch.distributed backend "cpd" on CPU tensors. Operations run one after the other, in the
-/// order of the calls, on a thread of the group's own.
+/// The torch.distributed backend "cpd" on CPU tensors. Collectives run one after the other, in the
+/// order of the calls, on a thread of the group's own; messages between two ranks go beside them.
 class Backend final : public c10d::Backend {
  public:
-  Backend(Communicator communicator, const AllreduceOptions& defaults);
+  using Tensors = std::vector<at::Tensor>;
+  using TensorLists = std::vector<Tensors>;
+  using WorkPtr = c10::intrusive_ptr<c10d::Work>;
+
+  /// A group of the ranks that share a store; all of them call.
+  Backend(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, int tag, Origin origin,
+          const Policy& policy);
   ~Backend() override;
 
   const std::string getBackendName() const override { return "cpd"; }
-  const AllreduceOptions& defaults() const { return defaults_; }
+  const Origin& origin() const { return origin_; }
+  /// What cpdcomm.all_reduce takes where the call says nothing.
+  AllreduceOptions defaults() const { return in_force(policy_).options; }
   Stats stats() const;
 
-  c10::intrusive_ptr<c10d::Work> allreduce(std::vector<at::Tensor>& tensors,
-                                           const c10d::AllreduceOptions& options) override;
-  c10::intrusive_ptr<c10d::Work> allreduce_coalesced(
-      std::vector<at::Tensor>& tensors, const c10d::AllreduceCoalescedOptions& options) override;
-  c10::intrusive_ptr<c10d::Work> broadcast(std::vector<at::Tensor>& tensors,
-                                           const c10d::BroadcastOptions& options) override;
-  c10::intrusive_ptr<c10d::Work> allgather(std::vector<std::vector<at::Tensor>>& outputs,
-                                           std::vector<at::Tensor>& inputs,
-                                           const c10d::AllgatherOptions& options) override;
-  c10::intrusive_ptr<c10d::Work> _allgather_base(at::Tensor& output, at::Tensor& input,
-                                                 const c10d::AllgatherOptions& options) override;
-  c10::intrusive_ptr<c10d::Work> barrier(const c10d::BarrierOptions& options) override;
+  // Reductions: reductions.cpp.
+  WorkPtr allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) override;
+  WorkPtr allreduce_coalesced(Tensors& tensors,
+                              const c10d::AllreduceCoalescedOptions& options) override;
+  WorkPtr allreduce_sparse(Tensors& tensors, const c10d::AllreduceOptions& options) override;
+  WorkPtr reduce(Tensors& tensors, const c10d::ReduceOptions& options) override;
+  WorkPtr reduce_scatter(Tensors& outputs, TensorLists& inputs,
+                         const c10d::ReduceScatterOptions& options) override;
+  WorkPtr _reduce_scatter_base(at::Tensor& output, at::Tensor& input,
+                               const c10d::ReduceScatterOptions& options) override;
+  WorkPtr reduce_scatter_tensor_coalesced(Tensors& outputs, Tensors& inputs,
+                                          const c10d::ReduceScatterOptions& options) override;
+
+  // What moves tensors as they are: movements.cpp.
+  WorkPtr broadcast(Tensors& tensors, const c10d::BroadcastOptions& options) override;
+  WorkPtr allgather(TensorLists& outputs, Tensors& inputs,
+                    const c10d::AllgatherOptions& options) override;
+  WorkPtr _allgather_base(at::Tensor& output, at::Tensor& input,
+                          const c10d::AllgatherOptions& options) override;
+  WorkPtr allgather_coalesced(TensorLists& outputs, Tensors& inputs,
+                              const c10d::AllgatherOptions& options) override;
+  WorkPtr allgather_into_tensor_coalesced(Tensors& outputs, Tensors& inputs,
+                                          const c10d::AllgatherOptions& options) override;
+  WorkPtr gather(TensorLists& outputs, Tensors& inputs,
+                 const c10d::GatherOptions& options) override;
+  WorkPtr scatter(Tensors& outputs, TensorLists& inputs,
+                  const c10d::ScatterOptions& options) override;
+  WorkPtr alltoall(Tensors& outputs, Tensors& inputs,
+                   const c10d::AllToAllOptions& options) override;
+  WorkPtr alltoall_base(at::Tensor& output, at::Tensor& input,
+                        std::vector<std::int64_t>& output_sizes,
+                        std::vector<std::int64_t>& input_sizes,
+                        const c10d::AllToAllOptions& options) override;
+  WorkPtr barrier(const c10d::BarrierOptions& options) override;
+
+  // Messages between two ranks: messages.cpp.
+  WorkPtr send(Tensors& tensors, int peer, int tag) override;
+  WorkPtr recv(Tensors& tensors, int peer, int tag) override;
+  WorkPtr recvAnysource(Tensors& tensors, int tag) override;
+  void monitoredBarrier(const c10d::BarrierOptions& options, bool wait_for_all) override;
+
   void setSequenceNumberForGroup() override {}
   std::uint64_t getSequenceNumberForGroup() override;
+  void setTimeout(std::chrono::milliseconds timeout) override;
+  c10::intrusive_ptr<Options> getBackendOptions() override;
 
-  /// cpdcomm.all_reduce: waits for its turn and its end.
-  Report all_reduce(ExplicitCall call);
+  bool supportsSplitting() const override { return true; }
+  c10::intrusive_ptr<c10d::Backend> split(const c10::intrusive_ptr<c10d::Store>& store,
+                                          const std::vector<int>& ranks,
+                                          const c10::intrusive_ptr<Options>& options) override;
+
+  /// cpdcomm.all_reduce and cpdcomm.reduce_scatter: the report is filled in when the work is done.
+  Started start_all_reduce(ExplicitCall call);
+  Started start_reduce_scatter(ExplicitCall call, std::vector<std::size_t> ends);
   /// Tells the peers, in turn, that this rank's next call is wrong.
   void refuse(const std::string& reason, ErrorCode code = ErrorCode::invalid_argument);
 
@@ -92,37 +110,74 @@ class Backend final : public c10d::Backend {
   /// @param clean  false gives up what is under way instead of finishing it
   static void shutdown_all(bool clean);
 
+  /// Which group's message this thread tells the end of; nullptr: none's.
+  static void set_in_callback_of(const Backend* backend) { in_callback_of_ = backend; }
+
  private:
-  using Job = std::function<void()>;
+  using Milliseconds = std::chrono::milliseconds;
+
+  /// What names an operation: for profilers, and for stats.
+  struct Name {
+    c10d::OpType type;
+    const char* title;  ///< "cpd:all_reduce"
+  };
+  /// A tensor, and where those of all ranks go, one after the other.
+  struct Gathering {
+    at::Tensor input;
+    Tensors places;
+  };
 
   template <typename Check>
   void validate(Check&& check);
-  c10::intrusive_ptr<Work> start(c10d::OpType type, std::vector<at::Tensor> outputs, Job job);
-  c10::intrusive_ptr<Work> reduce(c10d::OpType type, std::vector<at::Tensor> tensors,
-                                  const c10d::ReduceOp& op);
-  void enqueue(Job job);
+  /// `job` runs on the group's thread and returns a Report; what it throws reaches whoever waits.
+  template <typename Job>
+  WorkPtr start(const Name& name, const Tensors& inputs, Tensors outputs, Job job);
+  WorkPtr start_reduce(const Name& name, Tensors tensors, const c10d::ReduceOp& op,
+                       Milliseconds timeout);
+  WorkPtr start_reduce_scatter(const Name& name, Tensors outputs, Tensors inputs,
+                               const c10d::ReduceScatterOptions& options);
+  WorkPtr start_allgather(const Name& name, Tensors outputs, std::vector<Gathering> gatherings,
+                          Milliseconds timeout);
+  Report exchange(const Tensors& outputs, const Tensors& inputs, Milliseconds timeout);
+  WorkPtr start_message(const Name& name, const Tensors& tensors, int peer, int tag);
+  void enqueue(GroupThread::Job job);
   void end();
-  void serve();
+  void print_totals() const;
+  Communicator& communicator();
+  void more_calls_follow() { called_ = false; }
+  void refuse_unless_called();
+
+  AllreduceOptions options_for(const Policy& policy, bool wanted, const Tensors& tensors,
+                               ReduceOp op) const;
   void draw_seed(const AllreduceOptions& options);
-  std::uint32_t agreed_seed();
+  std::uint32_t agreed_seed(Milliseconds timeout);
+  AllreduceOptions with_draws(AllreduceOptions options);
+  void count_draws(const AllreduceOptions& options);
   Report allreduce_now(const std::vector<Tensor>& tensors, AllreduceOptions options);
-  void count(const Report& report);
+  Report reduce_scatter_now(const ExplicitCall& call, const std::vector<std::size_t>& ends,
+                            bool more);
+  Report sum_sparse(const at::Tensor& tensor, Milliseconds timeout);
+  void count(const char* title, const Report& report, bool asked);
+  Milliseconds timeout_of(Milliseconds asked) const;
+
+  static thread_local const Backend* in_callback_of_;
 
   std::unique_ptr<Communicator> communicator_;
-  AllreduceOptions defaults_;
-  // Of stochastic rounding; the group's thread alone knows them.
+  Origin origin_;
+  Policy policy_;
+  // What the group's thread alone knows: whether the call that the peers make as well is made, and
+  // of stochastic rounding
+  bool called_ = false;
   std::optional<std::uint32_t> seed_;  ///< of calls that name none, once the ranks have agreed
   std::uint32_t step_ = 0;             ///< all-reduces done so far
 
   mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Job> queue_;
-  bool closing_ = false;
   std::uint64_t sequence_ = 0;
+  Milliseconds timeout_{0};  ///< set later than the group was made; 0: none
   Stats stats_;
   std::optional<std::uint32_t> drawn_;  ///< rank 0's proposal for seed_
   std::once_flag closed_;
-  std::thread thread_;
+  GroupThread thread_;
 };
 
 }  // namespace cpdcomm::torch_adapter

@@ -33,6 +33,11 @@ DataType data_type_of(const at::Tensor& tensor) {
   }
 }
 
+bool is_compressible(const at::Tensor& tensor) {
+  const at::ScalarType type = tensor.scalar_type();
+  return type == at::kFloat || type == at::kBFloat16 || type == at::kHalf;
+}
+
 std::string dtype_name(const at::Tensor& tensor) {
   return std::string(c10::getDtypeNames(tensor.scalar_type()).first);
 }
@@ -53,13 +58,29 @@ void check_cpu(const at::Tensor& tensor, const std::string& what) {
 
 Contiguous::Contiguous(std::vector<at::Tensor> tensors) : original_(std::move(tensors)) {
   for (const at::Tensor& tensor : original_)
-    dense_.push_back(tensor.detach().resolve_neg().contiguous());
+    dense_.push_back(tensor.detach().resolve_conj().resolve_neg().contiguous());
 }
 
 void Contiguous::copy_back() const {
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < dense_.size(); ++i) {
     if (dense_[i].data_ptr() != original_[i].data_ptr()) original_[i].detach().copy_(dense_[i]);
+  }
+}
+
+at::Tensor flatten(const std::vector<at::Tensor>& tensors) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> flat;
+  for (const at::Tensor& tensor : tensors) flat.push_back(tensor.detach().reshape(-1));
+  return flat.empty() ? at::empty({0}) : at::cat(flat);
+}
+
+void unflatten(const at::Tensor& flat, const std::vector<at::Tensor>& tensors) {
+  const at::NoGradGuard no_grad;
+  std::int64_t first = 0;
+  for (const at::Tensor& tensor : tensors) {
+    tensor.detach().copy_(flat.narrow(0, first, tensor.numel()).view(tensor.sizes()));
+    first += tensor.numel();
   }
 }
 

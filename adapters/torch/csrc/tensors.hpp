@@ -13,6 +13,9 @@ namespace cpdcomm::torch_adapter {
 /// @throws Error unsupported that names the dtype and lists what is allowed
 DataType data_type_of(const at::Tensor& tensor);
 
+/// Whether a wire format can carry a tensor's values: float32, bfloat16, float16.
+bool is_compressible(const at::Tensor& tensor);
+
 /// A tensor's dtype as people write it: "int64".
 std::string dtype_name(const at::Tensor& tensor);
 
@@ -33,6 +36,11 @@ class Contiguous {
   std::vector<at::Tensor> original_;
   std::vector<at::Tensor> dense_;
 };
+
+/// Copies of tensors, one after the other; all have one dtype.
+at::Tensor flatten(const std::vector<at::Tensor>& tensors);
+/// The inverse: copies consecutive values of a flat tensor.
+void unflatten(const at::Tensor& flat, const std::vector<at::Tensor>& tensors);
 
 /// A tensor's memory as bytes; it must be contiguous.
 std::span<std::byte> bytes_of(const at::Tensor& tensor);

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from harness import check
 
 import cpdcomm
+from cpdcomm import ddp, fsdp
 
 SOON = 5.0  # seconds, far below any timeout
 
@@ -448,9 +449,13 @@ def operators_that_do_not_exist(ranks):
 
 @check
 def sparse_tensors_in_the_backend(ranks):
-    """Refused by torch or the backend. (A meta tensor is torch's affair, it never comes here.)"""
+    """Summed, and nothing else. (A meta tensor is torch's affair, it never comes here.)"""
+
+    def largest():
+        dist.all_reduce(torch.eye(3).to_sparse(), op=dist.ReduceOp.MAX, group=ranks.group)
+
     for call in (
-        lambda: dist.all_reduce(torch.eye(3).to_sparse(), group=ranks.group),
+        largest,
         lambda: dist.broadcast(torch.eye(3).to_sparse(), src=0, group=ranks.group),
     ):
         error = raised_by(call)
@@ -473,19 +478,6 @@ def gathers_into_a_wrong_place(ranks):
 
 
 @check
-def operations_that_are_not_offered(ranks):
-    """torch's own error, on the rank that asked, at once."""
-    for call in (
-        lambda: dist.reduce(torch.ones(9), dst=0, group=ranks.group),
-        lambda: dist.send(torch.ones(9), dst=(ranks.rank + 1) % ranks.size, group=ranks.group),
-    ):
-        error = raised_by(call)
-        assert isinstance(error, (RuntimeError, NotImplementedError)), repr(error)
-        assert "cpd" in str(error), str(error)
-        ranks.still_sums()
-
-
-@check
 def an_exception_through_wait(ranks):
     """An asynchronous operation that fails says so to all who ask."""
     works = [
@@ -499,6 +491,122 @@ def an_exception_through_wait(ranks):
     assert "values" in str(error) or "gave up" in str(error), repr(error)
     works[1].wait()
     ranks.still_sums()
+
+
+def unwritable(count):
+    """Many values in the place of one."""
+    return torch.zeros(1).expand(count)
+
+
+@check
+def results_that_cannot_be_written(ranks):
+    """Found amid an operation: the peers do not go on with calls that meet others of this rank."""
+    size = ranks.size
+
+    def gather(place):
+        inputs = [torch.full((4,), float(ranks.rank)), torch.full((4,), 10.0)]
+        with dist._coalescing_manager(group=ranks.group):
+            for output, part in zip([place, torch.zeros(4 * size)], inputs, strict=True):
+                dist.all_gather_into_tensor(output, part, group=ranks.group)
+
+    def scatter(place):
+        with dist._coalescing_manager(group=ranks.group):
+            for output in (place, torch.zeros(4)):
+                dist.reduce_scatter_tensor(output, torch.ones(4 * size), group=ranks.group)
+
+    for call, count in ((gather, 4 * size), (scatter, 4)):
+        on_one_rank(
+            ranks,
+            RuntimeError,
+            lambda call=call, count=count: call(unwritable(count)),
+            lambda call=call, count=count: call(torch.zeros(count)),
+            "single memory location",
+        )
+        in_step(ranks)
+
+
+@check
+def a_message_that_cannot_be_written(ranks):
+    if ranks.rank == 0:
+        for peer in range(1, ranks.size):
+            dist.send(torch.ones(4), peer)
+    else:
+        error = raised_by(lambda: dist.recv(unwritable(4), 0))
+        assert "single memory location" in str(error), repr(error)
+    ranks.still_sums()
+
+
+def in_step(ranks):
+    """All ranks count the same operations, which torch compares under DETAIL."""
+    backend = ranks.group._get_backend(torch.device("cpu"))
+    mine = torch.tensor([backend._get_sequence_number_for_group()])
+    of_all = [torch.zeros_like(mine) for _ in range(ranks.size)]
+    dist.all_gather(of_all, mine, group=ranks.group)
+    assert len({number.item() for number in of_all}) == 1, of_all
+
+
+@check
+def the_first_of_stochastic_calls(ranks):
+    """The ranks agree on a seed before they disagree on sizes."""
+    group = harness.new_group(wire="e4m3", rounding="stochastic", algorithm="direct")
+
+    def summed(count):
+        tensor = torch.ones(count)
+        dist.all_reduce(tensor, group=group)
+        return tensor.tolist()
+
+    def gathered(count):
+        with cpdcomm.options(collectives=["all_gather"]):
+            dist.all_gather_into_tensor(torch.zeros(9 * ranks.size), torch.ones(count), group=group)
+
+    for call in (summed, gathered):
+        error = raised_by(lambda call=call: call(9 + (ranks.rank == 0)))
+        assert isinstance(error, (cpdcomm.MismatchError, ValueError)), repr(error)
+        assert summed(9) == [float(ranks.size)] * 9
+
+
+@check
+def arguments_of_a_reduce_scatter(ranks):
+    def call(**named):
+        parts = torch.ones(4 * ranks.size)
+        return lambda: cpdcomm.reduce_scatter(torch.zeros(4), parts, group=ranks.group, **named)
+
+    for expected, named, word in (
+        (TypeError, {"boundaries": [2.0, 4]}, "float"),
+        (ValueError, {"boundaries": [-1, 4]}, "ascend from 0 to 4"),
+        (ValueError, {"boundaries": [2, 3]}, "ascend from 0 to 4"),
+        (TypeError, {"wire": ["e4m3"]}, "one name"),
+        (ValueError, {"algorithm": "nccl"}, "nccl"),
+    ):
+        on_one_rank(ranks, expected, call(**named), call(), word)
+    in_step(ranks)
+
+
+@check
+def bool_tensors_among_others(ranks):
+    def call():
+        with dist._coalescing_manager(group=ranks.group):
+            for tensor in (torch.tensor([True]), torch.tensor([1], dtype=torch.int32)):
+                dist.all_reduce(tensor, group=ranks.group)
+
+    everywhere(ranks, ValueError, call, "1 of 2 of bool")
+
+
+@check
+def arguments_of_hooks(ranks):
+    model = torch.nn.Linear(2, 2)
+    for expected, named in (
+        (TypeError, {"wire": ["e4m3"]}),
+        (TypeError, {"exempt": ["weight"]}),
+        (ValueError, {"wire": "int4", "scaling": "delayed"}),
+    ):
+        assert isinstance(raised_by(lambda: ddp.HookState(model, **named)), expected), named  # noqa: B023
+    for expected, named in (
+        (TypeError, {"error_feedback": True}),
+        (ValueError, {"wire": "e4m"}),
+        (ValueError, {"algorithm": "ringg"}),
+    ):
+        assert isinstance(raised_by(lambda: fsdp.ReduceScatter(model, **named)), expected), named  # noqa: B023
 
 
 @check

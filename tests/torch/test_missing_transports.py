@@ -1,4 +1,4 @@
-"""A machine without MPI: the package without the module that needs it."""
+"""A machine without MPI, or UCX, or both: the package without the modules that need them."""
 
 import shutil
 import sys
@@ -42,16 +42,31 @@ print("end")
 """
 
 
+PAIR = """
+import sys, torch, torch.distributed as dist, cpdcomm
+dist.init_process_group("cpd")
+x = torch.full((1000,), 1.03)
+report = cpdcomm.all_reduce(x, wire="e4m3")
+assert x.eq(2).all() and report.wire_bytes > 0, (x, report)
+print("summed")
+dist.destroy_process_group()
+"""
+
+
+def copy_without(folder, *transports):
+    """The folder of a copy of the package that lacks these modules."""
+    copy = shutil.copytree(Path(cpdcomm.__file__).parent, folder / "cpdcomm")
+    for transport in transports:
+        modules = list(copy.glob(f"libcpdcomm_{transport}*"))
+        assert modules, f"the package has no module for {transport} to begin with"
+        for module in modules:
+            module.unlink()
+    return folder
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """The folder of a copy without MPI."""
-    folder = tmp_path_factory.mktemp("without_mpi")
-    copy = shutil.copytree(Path(cpdcomm.__file__).parent, folder / "cpdcomm")
-    modules = list(copy.glob("libcpdcomm_mpi*"))
-    assert modules, "the package has no such module to begin with"
-    for module in modules:
-        module.unlink()
-    return folder
+    return copy_without(tmp_path_factory.mktemp("without_both"), "mpi", "ucx")
 
 
 def run(package, rank, **environment):
@@ -64,8 +79,14 @@ def test_all_but_several_ranks(package):
     # One process is enough: the first rank that cannot tells the other over the store.
     end = run(package, "0")
     assert end.code == 0 and "end" in end.output, end.output
-    assert "told" in end.output and "libcpdcomm_mpi" in end.output, end.output
+    assert "told" in end.output and "libcpdcomm_ucx" in end.output, end.output
     assert "arning" not in end.output, end.output
+
+
+def test_the_one_asked_for_is_missing(package):
+    end = run(package, "0", CPDCOMM_TRANSPORT="mpi")
+    assert end.code == 0 and "told" in end.output, end.output
+    assert "libcpdcomm_mpi" in end.output, end.output
 
 
 def test_under_a_launcher(package):
@@ -73,3 +94,13 @@ def test_under_a_launcher(package):
     end = run(package, "1", OMPI_COMM_WORLD_RANK="1", OMPI_COMM_WORLD_SIZE="2")
     assert end.code == 0 and "end" in end.output, end.output
     assert "UserWarning" in end.output and "without MPI" in end.output, end.output
+
+
+@pytest.mark.parametrize("missing, launcher", [("mpi", "torchrun"), ("ucx", "mpirun")])
+def test_one_of_them_is_enough(tmp_path, missing, launcher):
+    folder = copy_without(tmp_path, missing)
+    script = tmp_path / "pair.py"
+    script.write_text(PAIR)
+    command = mpirun.launch_command(launcher, 2, script)
+    end = mpirun.run(command, 60.0, PYTHONPATH=str(folder))
+    assert end.code == 0 and end.output.count("summed") == 2, end.output
