@@ -1,0 +1,213 @@
+"""FSDP2 and HSDP over backend cpd, with the entry points of cpdcomm.fsdp."""
+
+import copy
+
+import harness
+import torch
+import torch.distributed as dist
+from harness import check
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.nn.functional import mse_loss
+
+import cpdcomm
+from cpdcomm import fsdp
+
+STEPS = 6
+
+
+def network():
+    """Rows that the ranks do not divide, and gradients of very different sizes."""
+    torch.manual_seed(5)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(13, 17), torch.nn.Tanh(), torch.nn.Linear(17, 10, bias=False)
+    )
+    with torch.no_grad():
+        model[2].weight *= 1e-3
+    return model
+
+
+def sharded(mesh, **policy):
+    model = network()
+    for layer in (model[0], model[2]):
+        fully_shard(layer, mesh=mesh, **policy)
+    return fully_shard(model, mesh=mesh, **policy)
+
+
+def batch(rank, step):
+    generator = torch.Generator().manual_seed(100 * step + rank)
+    return torch.randn(8, 13, generator=generator), torch.randn(8, 10, generator=generator)
+
+
+def trained(ranks, model):
+    """The loss on all ranks' first batch, before and after."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    losses = []
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        x, y = batch(ranks.rank, step)
+        loss = mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def whole(model):
+    """All parameters, collected."""
+    return [parameter.full_tensor().detach().clone() for parameter in model.parameters()]
+
+
+def alone(ranks):
+    """What one process gets that averages all ranks' gradients itself."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        sum(
+            mse_loss(model(x), y) for x, y in (batch(rank, step) for rank in range(ranks.size))
+        ).div(ranks.size).backward()
+        optimizer.step()
+    return [parameter.detach() for parameter in model.parameters()]
+
+
+def close(found, wanted, tolerance):
+    for a, b in zip(found, wanted, strict=True):
+        error = (a - b).norm() / b.norm()
+        assert error <= tolerance, error
+
+
+def mesh_of(ranks):
+    return init_device_mesh("cpu", (ranks.size,))
+
+
+@check
+def fp32_is_as_good_as_one_process(ranks):
+    model = sharded(mesh_of(ranks))
+    trained(ranks, model)
+    close(whole(model), alone(ranks), 1e-5)
+
+
+@check
+def the_wire_format_is_taken(ranks):
+    mesh = mesh_of(ranks)
+    before = cpdcomm.stats(mesh.get_group()).by_operation["reduce_scatter"].calls if (
+        "reduce_scatter" in cpdcomm.stats(mesh.get_group()).by_operation) else 0  # fmt: skip
+    model = sharded(mesh)
+    fsdp.compress(model, wire="e5m7")
+    trained(ranks, model)
+    close(whole(model), alone(ranks), 2e-2)
+    found = cpdcomm.stats(mesh.get_group()).by_operation["reduce_scatter"]
+    assert found.calls - before == found.compressed == 2 * STEPS, found
+
+
+@check
+def gradients_in_half_precision(ranks):
+    """FSDP reduces in another type than it computes in."""
+    for dtype in (torch.bfloat16, torch.float16):
+        policy = MixedPrecisionPolicy(reduce_dtype=dtype)
+        model = sharded(mesh_of(ranks), mp_policy=policy)
+        fsdp.compress(model, wire="e5m7")
+        trained(ranks, model)
+        close(whole(model), alone(ranks), 3e-2)
+
+
+class SmallWeights(torch.nn.Linear):
+    """Gradients of the weight are a millionth of the bias's."""
+
+    def forward(self, x):
+        return 1e-6 * torch.nn.functional.linear(x, self.weight) + self.bias
+
+
+@check
+def each_parameter_has_its_exponent(ranks):
+    """With one exponent for a layer, e4m3 would lose the weight's gradient."""
+
+    def gradients(wire):
+        torch.manual_seed(1)
+        model = fully_shard(SmallWeights(12, 12), mesh=mesh_of(ranks))
+        fsdp.compress(model, wire)
+        x = torch.randn(4, 12, generator=torch.Generator().manual_seed(ranks.rank))
+        model(x).sum().backward()
+        return [p.grad.full_tensor() for p in (model.weight, model.bias)]
+
+    for low, exact in zip(gradients("e4m3"), gradients("fp32"), strict=True):
+        assert (low - exact).norm() < 0.1 * exact.norm(), (low, exact)
+
+
+@check
+def hybrid_sharding(ranks):
+    """Two replicas of shards; between them the group's own options hold."""
+    if ranks.size != 4:
+        return
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicate", "shard"))
+    model = sharded(mesh)
+    fsdp.compress(model, wire="e5m7")
+    with cpdcomm.options(wire="e5m7"):
+        trained(ranks, model)
+    close(whole(model), alone(ranks), 3e-2)
+    found = cpdcomm.stats(mesh.get_group("replicate")).by_operation["all_reduce"]
+    assert found.compressed == 2 * STEPS, found
+
+
+@check
+def replicas_that_torch_does_not_know(ranks):
+    """One-dimensional sharding over half of the ranks, and a hook that averages the halves."""
+    if ranks.size != 4:
+        return
+    halves = init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicate", "shard"))
+    model = sharded(halves["shard"])
+    fsdp.compress(model, wire="e5m7", replicas=halves.get_group("replicate"))
+    trained(ranks, model)
+    close(whole(model), alone(ranks), 3e-2)
+
+
+@check
+def factors_that_divide(ranks):
+    """A factor of one's own: FSDP divides by itself when only sums are asked for."""
+    mesh = mesh_of(ranks)
+
+    def gradient(prepare):
+        model = sharded(mesh)
+        fsdp.compress(model, wire="fp32")
+        prepare(model)
+        x, y = batch(ranks.rank, 0)
+        mse_loss(model(x), y).backward()
+        return [p.grad.full_tensor() for p in model.parameters()]
+
+    def by_eight(model):
+        for module in (model[0], model[2], model):
+            module.set_gradient_divide_factor(8.0)
+            module.set_force_sum_reduction_for_comms(True)
+
+    mean, eighth = gradient(lambda model: None), gradient(by_eight)
+    for a, b in zip(mean, eighth, strict=True):
+        assert torch.allclose(a * ranks.size, b * 8.0, rtol=1e-5)
+
+
+@check
+def a_model_that_is_not_sharded(ranks):
+    try:
+        fsdp.compress(copy.deepcopy(network()))
+    except ValueError as error:
+        assert "fully_shard" in str(error)
+    else:
+        raise AssertionError("nothing was said")
+
+
+@check
+def over_gloo_it_is_said(ranks):
+    mesh = dist.device_mesh.DeviceMesh.from_group(dist.new_group(backend="gloo"), "cpu")
+    model = sharded(mesh)
+    fsdp.compress(model, wire="e4m3")
+    x, y = batch(ranks.rank, 0)
+    try:
+        mse_loss(model(x), y).backward()
+    except Exception as error:
+        assert "backend cpd is needed" in str(error), error
+    else:
+        raise AssertionError("gloo summed in low precision")
+
+
+if __name__ == "__main__":
+    harness.main()
