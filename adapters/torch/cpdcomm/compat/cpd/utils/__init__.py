@@ -1,0 +1,1 @@
+"""What CPD's programs import besides casts."""
