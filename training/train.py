@@ -23,6 +23,9 @@ from training.progress import Progress, TimeLeft
 from training.recipe import Recipe
 from training.trainer import Trainer
 
+# What Open MPI, MPICH, Slurm and torchrun say of how many processes they started.
+STARTED_TOGETHER = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS", "WORLD_SIZE")
+
 
 class UsageError(Exception):
     """What was asked for cannot be done; the message says why."""
@@ -110,8 +113,14 @@ def join_ranks() -> None:
     """Under mpirun or srun cpdcomm has told torch who we are; else this is a group of one."""
     if "RANK" in os.environ:
         dist.init_process_group("cpd")
-    else:
-        dist.init_process_group("cpd", store=dist.HashStore(), rank=0, world_size=1)
+        return
+    together = max(int(os.environ.get(name, 1)) for name in STARTED_TOGETHER)
+    if together > 1:
+        raise UsageError(
+            f"{together} processes were started together, but nothing connects them, and each would"
+            " train alone: start them with mpirun, torchrun or srun --mpi=pmix"
+        )
+    dist.init_process_group("cpd", store=dist.HashStore(), rank=0, world_size=1)
 
 
 def agree_on_folder(arguments: argparse.Namespace, default: Path) -> Path | None:
