@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 import cpdcomm
+from cpdperf.processor import cpu_model
 
 TORCH_TYPES = {
     "e4m3fn": torch.float8_e4m3fn,
@@ -133,15 +134,10 @@ def rows(candidates: list[Candidate], values: int) -> list[dict[str, object]]:
 
 
 def context() -> dict[str, object]:
-    model = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
-        "cpu_model": model,
+        "cpu_model": cpu_model(),
         "load_avg": os.getloadavg(),
         "cpdcomm_version": cpdcomm.__version__,
         "torch_version": torch.__version__,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from cpdperf.processor import cpu_model, cpuinfo
 from cpdperf.sweep.sizes import SizeRange, parse_size
 
 SCHEMA = "cpd-allreduce-perf/1"
@@ -205,14 +206,6 @@ def row(
     }
 
 
-def cpuinfo(key: str) -> str:
-    """The first value of a key in /proc/cpuinfo."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(key):
-            return line.partition(":")[2].strip()
-    return ""
-
-
 def instruction_sets() -> str:
     families = ("sse", "ssse3", "avx", "fma", "bmi2", "gfni", "asimd", "sve", "amx")
     flags = f"{cpuinfo('flags')} {cpuinfo('Features')}".split()
@@ -231,7 +224,7 @@ def header(arguments: argparse.Namespace, date: str) -> dict[str, object]:
         "date": date,
         "command": ["cpdperf.peers.gloo", *sys.argv[1:]],
         "machine": {
-            "cpu_model": cpuinfo("model name") or "unknown",
+            "cpu_model": cpu_model(),
             "instruction_sets": instruction_sets(),
             "cores": len(os.sched_getaffinity(0)),
             "simd_target": torch.backends.cpu.get_cpu_capability(),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from cpdperf.plot import codec, never_slower, targets
+from cpdperf.plot import codec, ddp_step, never_slower, targets
 from cpdperf.plot.growth import growth_figure, read_growth
 from cpdperf.plot.page import page
 from cpdperf.plot.palette import png
@@ -37,6 +37,7 @@ examples:
   perf/plot never-slower sweep.json             of perf/sweep never-slower: the map
   perf/plot codec codec.json                    rates of the codecs, relative to memcpy
   perf/plot growth growth.json                  error over the number of ranks
+  perf/plot ddp-step step.json                  of perf/ddp-step: a training step's time
 
 perf/plot COMMAND --help says more. Nothing is overwritten without --force.
 """
@@ -115,6 +116,8 @@ def parser() -> argparse.ArgumentParser:
     _add_picture(accuracy, "accuracy", "cpd-allreduce-perf -J", _draw_accuracy)
     growth = _command(commands, "growth", "error over ranks", GROWTH, GROWTH_EPILOG)
     _add_picture(growth, "growth", "cpd-error-growth -J", _draw_growth)
+    step = _command(commands, ddp_step.NAME, ddp_step.SHORT, ddp_step.__doc__, ddp_step.EPILOG)
+    _add_picture(step, "step", "perf/ddp-step -J", _draw_step)
     for name, drawing in (("targets", targets), ("never-slower", never_slower)):
         added = _command(commands, name, drawing.SHORT, drawing.__doc__, drawing.EPILOG)
         draw = functools.partial(_draw_plan, drawing=drawing)
@@ -249,6 +252,11 @@ def _draw_accuracy(options: argparse.Namespace) -> None:
 def _draw_growth(options: argparse.Namespace) -> None:
     figure = growth_figure(read_growth(options.growth))
     _write(_free_path(options, options.growth), png(figure, DPI))
+
+
+def _draw_step(options: argparse.Namespace) -> None:
+    figure = ddp_step.step_figure(ddp_step.read_step(options.step))
+    _write(_free_path(options, options.step), png(figure, DPI))
 
 
 def _draw_codec(options: argparse.Namespace) -> None:
