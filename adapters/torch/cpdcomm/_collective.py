@@ -192,16 +192,9 @@ def reduce_scatter(
             raise TypeError(f"wire is {wire!r}, a {type(wire).__name__}; one name is taken")
         call = _C.Call()
         call.tensors, call.outputs = [input], [output]
-        call.options = scatter_options(
-            backend,
-            wire,
-            seed,
-            op=op,
-            scaling=scaling,
-            accumulate=accumulate,
-            algorithm=algorithm,
-            rounding=rounding,
-        )
+        named = {"accumulate": accumulate, "rounding": rounding}
+        named["algorithm"] = "direct" if algorithm is None else algorithm
+        call.options = call_options(backend, wire, seed, op=op, scaling=scaling, **named)
         call.input_exponent = _arguments.exponent_of("input_factor", input_factor)
         call.output_exponent = _arguments.exponent_of("output_factor", output_factor)
         return call, [] if boundaries is None else _checked_ends(boundaries, output.numel())
@@ -363,13 +356,3 @@ def call_options(
     if seed is not None and options.rounding != "stochastic":
         raise InvalidArgumentError(f"seed {seed} is for rounding 'stochastic' only")
     return options
-
-
-def scatter_options(
-    backend: _C.Backend, wire: str | None, seed: int | None, **named: str | None
-) -> _C.AllreduceOptions:
-    """As :func:`call_options`, for a reduce-scatter, which goes by "direct" or "ring"."""
-    options = call_options(backend, wire, seed, **named)
-    if options.algorithm == "ring" and named["algorithm"] is not None:
-        return options
-    return call_options(backend, wire, seed, **(named | {"algorithm": "direct"}))

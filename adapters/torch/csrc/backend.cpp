@@ -151,6 +151,12 @@ Backend::Milliseconds Backend::timeout_of(Milliseconds asked) const {
   return timeout_;
 }
 
+/// Where neither the call nor the group has a timeout, that of the options stays.
+void Backend::limit(AllreduceOptions& options, Milliseconds asked) const {
+  const Milliseconds timeout = timeout_of(asked);
+  if (timeout.count() > 0) options.timeout = timeout;
+}
+
 c10::intrusive_ptr<c10d::Backend::Options> Backend::getBackendOptions() {
   const Milliseconds set = timeout_of(c10d::kUnsetTimeout);
   return c10::make_intrusive<Options>(getBackendName(), set.count() > 0 ? set : origin_.timeout);

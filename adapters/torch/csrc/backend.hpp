@@ -159,6 +159,7 @@ class Backend final : public c10d::Backend {
   Report sum_sparse(const at::Tensor& tensor, Milliseconds timeout);
   void count(const char* title, const Report& report, bool asked);
   Milliseconds timeout_of(Milliseconds asked) const;
+  void limit(AllreduceOptions& options, Milliseconds asked) const;
 
   static thread_local const Backend* in_callback_of_;
 

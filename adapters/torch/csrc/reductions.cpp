@@ -164,8 +164,7 @@ Backend::WorkPtr Backend::start_reduce(const Name& name, Tensors tensors, const 
     const Policy policy = in_force(policy_);
     options = options_for(policy, policy.selection.all_reduce, tensors, op_for(op, tensors));
   });
-  const Milliseconds limit = timeout_of(timeout);
-  if (limit.count() > 0) options.timeout = limit;
+  limit(options, timeout);
   draw_seed(options);
   return start(name, tensors, tensors, [this, tensors, options] {
     const Contiguous dense(tensors);
@@ -281,7 +280,6 @@ Backend::WorkPtr Backend::start_reduce_scatter(const Name& name, Tensors outputs
     const Policy policy = in_force(policy_);
     options = options_for(policy, policy.selection.reduce_scatter, inputs,
                           op_for(asked.reduceOp, inputs));
-    if (options.algorithm != Algorithm::ring) options.algorithm = Algorithm::direct;
   });
   options.timeout = timeout_of(asked.timeout);
   draw_seed(options);
@@ -330,9 +328,7 @@ Started Backend::start_all_reduce(ExplicitCall asked) {
     check_all_cpu(asked.tensors);
     check_all_cpu(asked.outputs);
   });
-  if (const Milliseconds set = timeout_of(c10d::kUnsetTimeout); set.count() > 0) {
-    asked.options.timeout = set;
-  }
+  limit(asked.options, c10d::kUnsetTimeout);
   draw_seed(asked.options);
   const auto call = std::make_shared<ExplicitCall>(std::move(asked));
   const auto report = std::make_shared<Report>();
@@ -354,9 +350,7 @@ Started Backend::start_reduce_scatter(ExplicitCall asked, std::vector<std::size_
     check_one(asked.outputs, "reduce_scatter's result");
     check_all_cpu({asked.tensors[0], asked.outputs[0]});
   });
-  if (const Milliseconds set = timeout_of(c10d::kUnsetTimeout); set.count() > 0) {
-    asked.options.timeout = set;
-  }
+  limit(asked.options, c10d::kUnsetTimeout);
   draw_seed(asked.options);
   const auto call = std::make_shared<ExplicitCall>(std::move(asked));
   const auto report = std::make_shared<Report>();
@@ -372,7 +366,8 @@ Started Backend::start_reduce_scatter(ExplicitCall asked, std::vector<std::size_
 /// @param more  whether the operation goes on with another one
 Report Backend::reduce_scatter_now(const ExplicitCall& call, const std::vector<std::size_t>& ends,
                                    bool more) {
-  const AllreduceOptions options = with_draws(call.options);
+  AllreduceOptions options = with_draws(call.options);
+  if (options.algorithm != Algorithm::ring) options.algorithm = Algorithm::direct;
   const at::Tensor parts = call.tensors[0].detach().resolve_neg().contiguous();
   const Contiguous outputs(call.outputs);
   Tensor share = tensors_of(outputs).front();
