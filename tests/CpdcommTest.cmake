@@ -1,16 +1,30 @@
-# cpdcomm_test(<room> [PROCESSORS n] <source>...): the tests of one room of the library, what it
-# hides included. Each case is a ctest with the room as its label, and keeps so many cores busy.
+# cpdcomm_test_program(<name> <source>...): a program that tests run.
+function(cpdcomm_test_program name)
+  add_executable(${name} ${ARGN})
+  target_compile_options(${name} PRIVATE ${CPDCOMM_TEST_OPTIMISATION})
+  target_link_libraries(${name} PRIVATE cpdcomm_flags GTest::gtest)
+  cpdcomm_precompiled_as(${name} cpdcomm_test_headers)
+  add_dependencies(cpdcomm_tests ${name})
+endfunction()
+
+# cpdcomm_test(<room> [PROCESSORS n] SMOKE <filter> <source>...): the tests of one room of the library,
+# what it hides included. Each case is a ctest with the room as its label, and keeps so many of
+# ctest's jobs busy. The cases of the filter are one test more, which scripts/test --quick runs.
 function(cpdcomm_test room)
-  cmake_parse_arguments(PARSE_ARGV 1 TEST "" "PROCESSORS" "")
+  cmake_parse_arguments(PARSE_ARGV 1 TEST "" "PROCESSORS;SMOKE" "")
   if(NOT TEST_PROCESSORS)
     set(TEST_PROCESSORS 1)
   endif()
-  add_executable(test_${room} ${TEST_UNPARSED_ARGUMENTS})
+  cpdcomm_test_program(test_${room} ${TEST_UNPARSED_ARGUMENTS})
   target_link_libraries(test_${room}
     PRIVATE cpdcomm_test_support cpdcomm_objects GTest::gtest_main)
   gtest_discover_tests(test_${room} TEST_PREFIX ${room}. NO_PRETTY_VALUES
     DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS ${room} PROCESSORS ${TEST_PROCESSORS} TIMEOUT 300)
+  if(TEST_SMOKE)
+    add_test(NAME smoke.${room} COMMAND test_${room} --gtest_filter=${TEST_SMOKE})
+    set_tests_properties(smoke.${room} PROPERTIES LABELS smoke TIMEOUT 300)
+  endif()
 endfunction()
 
 # What Open MPI needs on a small machine or in a container; other implementations do not read it.

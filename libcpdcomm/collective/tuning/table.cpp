@@ -19,7 +19,10 @@ double at(const Curve& curve, double bytes) {
 std::string to_string(const Way& way) {
   if (way.exchange) return "exchange";
   std::string name = cpdcomm::to_string(way.algorithm);
-  if (way.algorithm == Algorithm::hierarchical) name += "/" + cpdcomm::to_string(way.across);
+  if (way.algorithm == Algorithm::hierarchical) {
+    name += '/';
+    name += cpdcomm::to_string(way.across);
+  }
   return name;
 }
 

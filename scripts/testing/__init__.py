@@ -1,0 +1,1 @@
+"""What scripts/test consists of; the standard library is all it needs."""
