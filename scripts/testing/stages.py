@@ -75,11 +75,11 @@ def _ctest(stage, preset, *selection, prefix=()):
     junit.unlink(missing_ok=True)
     if stage.word:
         selection = [*selection, "-R", stage.word]
-    # The processors that may be used, which nproc would not say under OMP_NUM_THREADS.
-    cores = len(os.sched_getaffinity(0))
+    # Ranks wait for each other: a test with several keeps two of these jobs busy.
+    jobs = 2 * len(os.sched_getaffinity(0))
     begin = [*prefix, "ctest", "--preset", preset]
     with stage.timed("tests"):
-        command = [*begin, "-j", cores, *selection, "--output-junit", junit]
+        command = [*begin, "-j", jobs, *selection, "--output-junit", junit]
         finished = run([str(word) for word in command])
     stage.result.cases += cases_of(junit)
     failed = [case.name for case in stage.result.cases if case.failed]
