@@ -29,10 +29,10 @@ class ErrorFeedback:
             gradients = [p.grad for p in parameters]
             cpdcomm.all_reduce(gradients, wire="int2", error_feedback=feedback, keys=names)
 
-    There is one residual per key, a float32 CPU tensor with as many values as the gradient,
-    allocated (zeros) when a key is used for the first time. Each rank has its own: a checkpoint
-    holds those of all ranks. Calls that give no keys number their tensors 0, 1, ...; two calls in
-    one step need keys, or an object each.
+    There is one residual per key, a float32 tensor with as many values as the gradient and where
+    that lies, allocated (zeros) when a key is used for the first time. Each rank has its own: a
+    checkpoint holds those of all ranks. Calls that give no keys number their tensors 0, 1, ...; two
+    calls in one step need keys, or an object each.
 
     A call that ends with another error than a ValueError or a TypeError leaves the residuals of its
     keys undefined, as it does the tensors: go back to a checkpoint, or :meth:`reset` them.
@@ -93,7 +93,7 @@ class ErrorFeedback:
                 f"the mask of key {key!r} has {mask.numel()} values, its residual "
                 f"{residual.numel()}"
             )
-        residual.masked_fill_(~mask.detach().reshape(-1).cpu(), 0.0)
+        residual.masked_fill_(~mask.detach().reshape(-1).to(residual.device), 0.0)
 
     def reset(self, key: Key | None = None) -> None:
         """Forgets one key's residual (nothing happens where it has none), or all of them."""
@@ -140,7 +140,9 @@ class ErrorFeedback:
                 )
         for key, tensor in zip(keys, tensors, strict=True):
             if key not in self._residuals:
-                self._residuals[key] = torch.zeros(tensor.numel(), dtype=torch.float32)
+                self._residuals[key] = torch.zeros(
+                    tensor.numel(), dtype=torch.float32, device=tensor.device
+                )
         return [self._residuals[key] for key in keys]
 
 

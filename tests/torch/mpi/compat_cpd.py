@@ -155,6 +155,20 @@ def missing_and_frozen(ranks):
 
 
 @check
+def torchs_defaults_are_not_asked(ranks):
+    """Neither its device nor its type."""
+    for aps in (False, True):
+        model = Parameters([np.ones(5, np.float32), None], [5, 2])
+        torch.set_default_dtype(torch.float64)
+        try:
+            with torch.device("meta"):
+                sum_gradients(model, use_APS=aps)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert [g.tolist() for g in model.gradients()] == [[ranks.size] * 5, [0.0] * 2]
+
+
+@check
 def other_shapes_and_types(ranks):
     for aps in (False, True):
         model = Parameters([None, None], [(), (0, 3)])

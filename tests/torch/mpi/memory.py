@@ -120,6 +120,37 @@ def a_residual_per_key(ranks):
 
 
 @check
+def residuals_lie_where_the_gradients_lie(ranks):
+    """Not on torch's default device, and from call to call, from a checkpoint and masked, too."""
+    found = []
+    for device in ("cpu", "meta"):
+        feedback = cpdcomm.ErrorFeedback()
+        with torch.device(device):
+            for step in range(3):
+                (got,) = tensors([step_parts(ranks, step, 64)[ranks.rank]])
+                ranks.all_reduce(got, wire="int2", error_feedback=feedback)
+                feedback.mask_(0, got.abs() > 0.1)
+                feedback.load_state_dict(feedback.state_dict())
+        assert feedback[0].device.type == "cpu" and feedback[0].dtype == torch.float32
+        found += [got, feedback[0]]
+    assert torch.equal(found[0], found[2]) and torch.equal(found[1], found[3]), found
+
+
+@check
+def other_memories_ask_for_no_device(ranks):
+    memory, parameter = cpdcomm.DelayedScaling(), torch.nn.Parameter(torch.zeros(9))
+    with torch.device("meta"):
+        for _ in range(2):
+            kept = {"scaling": "delayed", "scale_memory": memory}
+            emulator = cpdcomm.NodeEmulator([parameter], 2, wire="e4m3", group=ranks.group, **kept)
+            for _ in range(2):
+                parameter.grad = torch.full((9,), 0.5, device="cpu")
+                emulator.add()
+            emulator.reduce()
+            assert parameter.grad.tolist() == [ranks.size] * 9
+
+
+@check
 def residuals_that_cannot_be(ranks):
     feedback = cpdcomm.ErrorFeedback()
     ranks.all_reduce(torch.ones(9), "int2", error_feedback=feedback, keys=["a"])

@@ -74,7 +74,7 @@ def _top(wire: str) -> int:
 def _largest(tensor: Tensor) -> Tensor:
     """The largest magnitude; NaN and Inf win."""
     if tensor.numel() == 0:
-        return torch.zeros((), device=tensor.device)
+        return torch.zeros((), dtype=torch.float32, device=tensor.device)
     return tensor.detach().float().abs().amax()
 
 

@@ -41,7 +41,9 @@ def _flattened(gradients: list[Tensor], ranks: int) -> Tensor:
     Rows are multiples of 8 values, so that packed rows end at bytes and join into one.
     """
     count = sum(gradient.numel() for gradient in gradients)
-    flat = torch.zeros(ranks, -(-count // (8 * ranks)) * 8)
+    row = -(-count // (8 * ranks)) * 8
+    # Where the gradients lie, whatever torch's defaults are.
+    flat = torch.zeros(ranks, row, dtype=torch.float32, device="cpu")
     begin = 0
     for gradient in gradients:
         flat.view(-1)[begin : begin + gradient.numel()] = gradient.reshape(-1)
