@@ -202,6 +202,143 @@ def one_ranks_own_mistake(ranks):
     assert ("MismatchError" in error) == (ranks.rank != 1), error
 
 
+class Mixed(torch.nn.Module):
+    """A layer of each kind of number, and so a bucket of each."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.wave = torch.nn.Linear(5, 7, dtype=torch.complex64)
+        self.plain = torch.nn.Linear(7, 6)
+        self.fine = torch.nn.Linear(6, 4, dtype=torch.float64)
+
+    def forward(self, x):
+        return self.fine(self.plain(self.wave(x).abs()).double())
+
+
+def mixed_input(ranks, step=0):
+    generator = torch.Generator().manual_seed(10 * step + ranks.rank)
+    return torch.randn(3, 5, dtype=torch.complex64, generator=generator)
+
+
+def means(ranks, model, x):
+    """The ranks' gradients of a model without a hook, averaged by hand."""
+    alone = copy.deepcopy(model)
+    alone.zero_grad()
+    alone(x).square().sum().backward()
+    parts = ranks.everybody([p.grad for p in alone.parameters()])
+    return [sum(part) / ranks.size for part in zip(*parts, strict=True)]
+
+
+def both_hooks(ranks, *more_for_ours):
+    """Hooks, groups and options, each with how far a float32 gradient may be off."""
+    gloo = dist.new_group(backend="gloo")
+    asked = [
+        ({"wire": "fp32"}, 1e-6),
+        ({"wire": "e5m7"}, 2e-2),
+        ({"wire": "e3m0", "warmup_steps": 2}, 1e-6),
+        ({"wire": "e3m0", "exempt": lambda name, parameter: True}, 1e-6),
+    ]
+    ours = [(ddp.allreduce_hook, ranks.group, *each) for each in (*asked, *more_for_ours)]
+    return ours + [(ddp.portable_hook, gloo, *each) for each in asked]
+
+
+@check
+def every_kind_of_number_is_averaged(ranks):
+    """torch gives complex gradients as real ones, and only the first half of them."""
+    kept = [
+        ({"wire": "e5m7", "error_feedback": True}, 2e-2),
+        ({"wire": "e5m7", "scaling": "delayed"}, 2e-2),
+    ]
+    for hook, group, options, tolerance in both_hooks(ranks, *kept):
+        model, _ = hooked(ranks, hook, Mixed(), group, **options)
+        for step in range(2):
+            x = mixed_input(ranks, step)
+            wanted = means(ranks, model.module, x)
+            model.zero_grad()
+            model(x).square().sum().backward()
+            for (name, p), mean in zip(model.module.named_parameters(), wanted, strict=True):
+                allowed = 1e-12 if p.dtype == torch.float64 else tolerance
+                error = (p.grad - mean).abs().max() / mean.abs().max()
+                assert error <= allowed, (hook.__name__, options, step, name, error)
+            ranks.agree([torch.view_as_real(p.grad).numpy() if p.is_complex() else p.grad.numpy()
+                         for p in model.parameters()])  # fmt: skip
+
+
+@check
+def float64_travels_as_it_is_beside_others(ranks):
+    group = harness.new_group()
+    model, state = hooked(ranks, model=Mixed(), group=group, wire="e4m3", error_feedback=True)
+    model(mixed_input(ranks)).square().sum().backward()
+    found = cpdcomm.stats(group).by_operation["all_reduce"]
+    assert (found.calls, found.compressed) == (3, 2), found
+    kept = {key: len(state.error_feedback[key]) for key in state.error_feedback.keys()}
+    assert kept == {"wave.weight": 70, "wave.bias": 14, "plain.weight": 42, "plain.bias": 6}
+
+
+class Bucket:
+    """One that torch did not make: of one parameter, which may have less than the buffer."""
+
+    def __init__(self, parameter, buffer):
+        self._parameter = parameter
+        self._buffer = buffer
+
+    def buffer(self):
+        return self._buffer
+
+    def gradients(self):
+        return [self._buffer[: self._parameter.numel()]]
+
+    def parameters(self):
+        return [self._parameter]
+
+    def is_last(self):
+        return True
+
+
+@check
+def what_the_gradients_do_not_cover_is_refused(ranks):
+    model = torch.nn.Linear(3, 1, bias=False)
+    state = ddp.HookState(model, wire="e4m3", group=ranks.group)
+    for hook in (ddp.allreduce_hook, ddp.portable_hook):
+        try:
+            hook(state, Bucket(model.weight, torch.ones(5)))
+        except cpdcomm.UnsupportedError as error:
+            assert "3 of the 5 values" in str(error), error
+        else:
+            raise AssertionError(f"{hook.__name__} left two values as they were")
+    assert state.steps == 0
+
+
+@check
+def one_dtype_or_another_on_a_rank(ranks):
+    """Sums in float64 and compressed ones of as many values are told apart."""
+    model = torch.nn.Linear(3, 1, bias=False)
+    dtype = torch.float64 if ranks.rank == 1 else torch.float32
+    bucket = Bucket(model.weight, torch.ones(3, dtype=dtype))
+    try:
+        ddp.allreduce_hook(ddp.HookState(model, "e4m3", group=ranks.group), bucket).wait()
+    except Exception as error:
+        assert "ismatch" in f"{type(error).__name__}: {error}", error
+    else:
+        raise AssertionError("different types were summed")
+
+
+@check
+def torchs_default_device_is_not_asked(ranks):
+    model = torch.nn.Linear(3, 1, bias=False)
+    ours = {"wire": "int4", "error_feedback": True}
+    for hook, options in ((ddp.allreduce_hook, ours), (ddp.portable_hook, {"wire": "e4m3"})):
+        found = []
+        for device in ("cpu", "meta"):
+            state = ddp.HookState(model, group=ranks.group, **options)
+            bucket = Bucket(model.weight, torch.tensor([1.0, 0.3, -7e-3]) * (1 + ranks.rank))
+            with torch.device(device):
+                hook(state, bucket).wait()
+            found.append(bucket.buffer())
+        assert torch.equal(*found), (options, found)
+
+
 @check
 def sparse_gradients_are_refused(ranks):
     for hook, group in ((ddp.allreduce_hook, ranks.group), (ddp.portable_hook, ranks.group)):

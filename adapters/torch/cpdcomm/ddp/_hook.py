@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .._backend import backend_of
 from .._collective import all_reduce, or_refuse
-from ._state import HookState, dense_gradients
+from ._state import HookState, real_buffer, real_gradients
 
 
 def allreduce_hook(state: HookState, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
@@ -16,7 +16,8 @@ def allreduce_hook(state: HookState, bucket: dist.GradBucket) -> torch.futures.F
 
     Each parameter has an exponent of its own, whatever bucket it is in: with algorithm ``"direct"``
     and rounding to nearest the same gradients give the same bits for every ``bucket_cap_mb``. The
-    sum runs on the group's thread while backward goes on. ::
+    sum runs on the group's thread while backward goes on. Complex gradients are summed as real
+    values, both parts of one with the same exponent; float64 ones as they are. ::
 
         model.register_comm_hook(HookState(model, wire="e4m3"), allreduce_hook)
 
@@ -31,13 +32,17 @@ def allreduce_hook(state: HookState, bucket: dist.GradBucket) -> torch.futures.F
     gradients, options = or_refuse(backend_of(state.group), lambda: _prepared(state, bucket))
     buffer = bucket.buffer()
     state.count_step(bucket)
-    pending = all_reduce(gradients, op="avg", group=state.group, async_op=True, **options)
-    return pending.work.get_future().then(lambda ended: _buffer_of(ended, buffer))
+    if buffer.dtype in (torch.float64, torch.complex128):  # no wire format carries it
+        flat = real_buffer(bucket)
+        work = dist.all_reduce(flat, dist.ReduceOp.AVG, state.group, async_op=True)
+    else:
+        work = all_reduce(gradients, op="avg", group=state.group, async_op=True, **options).work
+    return work.get_future().then(lambda ended: _buffer_of(ended, buffer))
 
 
 def _prepared(state: HookState, bucket: dist.GradBucket) -> tuple[list[Tensor], dict[str, Any]]:
     """The bucket's gradients, and what this step asks of all_reduce."""
-    gradients = dense_gradients(bucket)
+    gradients = real_gradients(bucket)
     parameters = bucket.parameters()
     names = state.names(parameters)
     if state.warming_up:

@@ -5,9 +5,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .._tensor_ops import decode, encode
-from ..errors import InvalidArgumentError, UnsupportedError
+from ..errors import InvalidArgumentError
 from ._exponents import Exponents
-from ._state import HookState, dense_gradients, has_blocks
+from ._state import HookState, has_blocks, real_buffer, real_gradients
 
 # Shares are cut at so many values, so that each begins on a byte.
 _CUT = 8
@@ -19,29 +19,28 @@ def portable_hook(state: HookState, bucket: dist.GradBucket) -> torch.futures.Fu
     Every rank casts its gradients, with an exponent per parameter, and sends each rank a share of
     them; who has a share sums it in rank order in float32, casts it once more and sends it to all.
     For formats of up to 7 exponent bits, and for what is exempt, these are the bits of
-    ``all_reduce(..., "direct")`` over backend "cpd". It encodes on the CPU, in the thread of
+    ``all_reduce(..., "direct")`` over backend "cpd". Complex gradients are summed as real values,
+    float64 ones by the group's own all-reduce. It encodes on the CPU, in the thread of
     backward: where the backend can be changed, :func:`allreduce_hook` is faster.
 
     Raises:
         ValueError, UnsupportedError: in backward; the state asks for what only backend "cpd" can
-            do, or gradients are sparse or float64.
+            do, or gradients are sparse.
     """
     _check(state)
     parameters = bucket.parameters()
     names = state.names(parameters)
-    gradients = dense_gradients(bucket)
-    for gradient in gradients:
-        if gradient.dtype == torch.float64:
-            raise UnsupportedError("gradients are float64; at most float32 travels")
+    gradients = real_gradients(bucket)
     group = state.group or dist.group.WORLD
     low: list[Tensor] = []
     full: list[Tensor] = []
     for gradient, wire in zip(gradients, state.wires(names, parameters), strict=True):
         (full if state.warming_up or wire == "fp32" else low).append(gradient)
     state.count_step(bucket)
-    if full:
+    if gradients[0].dtype == torch.float64:
+        _average_uncast(real_buffer(bucket), group)
+    else:
         _average_in("fp32", full, group)
-    if low:
         _average_in(state.wire, low, group)
     done: torch.futures.Future[Tensor] = torch.futures.Future()
     done.set_result(bucket.buffer())
@@ -68,8 +67,16 @@ def _check(state: HookState) -> None:
         )
 
 
+def _average_uncast(values: Tensor, group: dist.ProcessGroup) -> None:
+    """Float64, which no wire format carries."""
+    dist.all_reduce(values, group=group)
+    values.div_(group.size())
+
+
 def _average_in(wire: str, gradients: list[Tensor], group: dist.ProcessGroup) -> None:
     """In a wire format."""
+    if not gradients:
+        return
     ranks = group.size()
     counts = [gradient.numel() for gradient in gradients]
     exponents = Exponents.agreed(wire, gradients, group)

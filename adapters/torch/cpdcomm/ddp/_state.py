@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -38,7 +39,7 @@ class HookState:
             kept is lost: DDP drops what arrives for it.
         exempt: ``exempt(name, parameter)`` is True for parameters that travel as fp32, such as
             :func:`is_one_dimensional`; inside a host as the group's ``inner`` says. None exempts
-            none.
+            none. Float64 parameters travel as they are, whatever is asked.
         warmup_steps: so many steps at first travel as fp32.
 
     Attributes:
@@ -201,15 +202,35 @@ def has_blocks(wire: str) -> bool:
     return info.bits_with_scales != info.bits
 
 
-def dense_gradients(bucket: dist.GradBucket) -> list[Tensor]:
-    """A bucket's gradients, as views of its buffer.
+def real_buffer(bucket: dist.GradBucket) -> Tensor:
+    """A bucket's flat buffer; of complex values real and imaginary parts take turns in it.
 
     Raises:
-        UnsupportedError: they are sparse.
+        UnsupportedError: the gradients are sparse.
     """
-    if bucket.buffer().is_sparse:
+    buffer = bucket.buffer()
+    if buffer.is_sparse:
         raise UnsupportedError("gradients are sparse: the hooks of cpdcomm.ddp sum dense ones")
-    return bucket.gradients()
+    return torch.view_as_real(buffer).view(-1) if buffer.is_complex() else buffer
+
+
+def real_gradients(bucket: dist.GradBucket) -> list[Tensor]:
+    """A bucket's gradients, one for each parameter, as flat views that cover its real buffer.
+
+    That of a complex parameter has twice its values. torch's own ``bucket.gradients()`` cover half
+    of such a buffer, which torch has in real numbers already.
+
+    Raises:
+        UnsupportedError: they are sparse, or not all that the buffer holds.
+    """
+    buffer = real_buffer(bucket)
+    counts = [p.numel() * (2 if p.is_complex() else 1) for p in bucket.parameters()]
+    if sum(counts) != buffer.numel():
+        raise UnsupportedError(
+            f"the gradients of a bucket are {sum(counts)} of the {buffer.numel()} values in its "
+            "buffer: the rest would stay different on every rank"
+        )
+    return list(buffer.split(counts))
 
 
 def _group_of(model: nn.Module) -> dist.ProcessGroup | None:
