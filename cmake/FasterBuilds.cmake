@@ -17,21 +17,21 @@ endif()
 mark_as_advanced(CPDCOMM_CCACHE CPDCOMM_MOLD)
 
 # A precompiled header fits sources with the same flags: programs take those of libraries, too.
-if(CPDCOMM_PCH)
+if(CPDCOMM_FAST_BUILD)
   set(CMAKE_CXX_COMPILE_OPTIONS_PIE ${CMAKE_CXX_COMPILE_OPTIONS_PIC})
 endif()
 
 # cpdcomm_precompiled(<target> <header>...): headers that most of its files include. A build without
-# CPDCOMM_PCH, such as the package's, finds what a file forgot to include itself.
+# CPDCOMM_FAST_BUILD, such as the package's, finds what a file forgot to include itself.
 function(cpdcomm_precompiled target)
-  if(CPDCOMM_PCH)
+  if(CPDCOMM_FAST_BUILD)
     target_precompile_headers(${target} PRIVATE ${ARGN})
   endif()
 endfunction()
 
 # cpdcomm_precompiled_as(<target> <other>): those of another target with the same flags.
 function(cpdcomm_precompiled_as target other)
-  if(CPDCOMM_PCH)
+  if(CPDCOMM_FAST_BUILD)
     target_precompile_headers(${target} REUSE_FROM ${other})
     # It was made with this definition, and fits nobody without it.
     target_compile_definitions(${target} PRIVATE ${CPDCOMM_HIGHWAY_DEFINITIONS})

@@ -2,7 +2,7 @@
 option(CPDCOMM_TESTS "Build the tests" OFF)
 option(CPDCOMM_FUZZ "Build the fuzzers, with clang++" OFF)
 option(CPDCOMM_PYTHON "Build the Python package (scikit-build-core sets it)" OFF)
-option(CPDCOMM_PCH "Precompile the headers that most files include" OFF)
+option(CPDCOMM_FAST_BUILD "Precompile headers, compile files together: hides a missing include" OFF)
 option(CPDCOMM_WERROR "Treat warnings as errors" OFF)
 set(CPDCOMM_PERF "OFF" CACHE STRING "Build the benchmarks: ON, OFF or AUTO (what its needs are found for)")
 set(CPDCOMM_MPI "AUTO" CACHE STRING "Build the MPI transport: ON, OFF or AUTO (where MPI is found)")

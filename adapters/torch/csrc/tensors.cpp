@@ -1,5 +1,7 @@
 #include "tensors.hpp"
 
+#include <ATen/core/grad_mode.h>
+
 #include <sstream>
 
 namespace cpdcomm::torch_adapter {
