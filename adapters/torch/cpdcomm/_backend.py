@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from . import _C, _launch
+from ._eager import outside_of_graphs
 from ._options import Options
 
 _ONE_SECONDS = 1800.0  # of a group of one, where nothing waits
@@ -82,6 +83,7 @@ def backend_of_one() -> _C.Backend:
     return _C.Backend(dist.HashStore(), 0, 1, 0, "none", _ONE_SECONDS, Options().over_environment())
 
 
+@outside_of_graphs
 def stats(group: dist.ProcessGroup | None = None) -> _C.Stats:
     """Totals of a group since it began: calls, wire_bytes and logical_bytes of its all-reduces.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from . import _C, _arguments
 from ._backend import backend_of
 from ._delayed_scaling import DelayedScaling
+from ._eager import outside_of_graphs
 from ._error_feedback import ErrorFeedback
 from ._keyed import Key, keys_for
 from .errors import InvalidArgumentError
@@ -20,6 +21,7 @@ _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _T = TypeVar("_T")
 
 
+@outside_of_graphs
 def all_reduce(
     tensors: Sequence[Tensor] | Tensor,
     wire: str | Sequence[str | None] | None = None,
@@ -142,6 +144,7 @@ def all_reduce(
     return pending if async_op else pending.wait()
 
 
+@outside_of_graphs
 def reduce_scatter(
     output: Tensor,
     input: Tensor,

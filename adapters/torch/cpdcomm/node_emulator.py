@@ -13,6 +13,7 @@ from . import _C
 from ._backend import backend_of, backend_of_one
 from ._collective import call_options, check_tensor, or_refuse, remember, wires_for
 from ._delayed_scaling import DelayedScaling
+from ._eager import outside_of_graphs
 from .errors import InvalidArgumentError
 
 
@@ -48,6 +49,7 @@ class NodeEmulator:
         TypeError: an argument is of another type.
     """
 
+    @outside_of_graphs
     def __init__(
         self,
         model: Module | Iterable[Parameter],
@@ -92,6 +94,7 @@ class NodeEmulator:
         remember(self._call([]), None, scale_memory, None)
         self._parts: list[list[Tensor]] = []
 
+    @outside_of_graphs
     def add(self) -> None:
         """Takes the parameters' gradients as the next node's part; ``.grad`` is None afterwards.
 
@@ -105,6 +108,7 @@ class NodeEmulator:
             )
         self._parts.append([self._take(i, p) for i, p in enumerate(self.parameters)])
 
+    @outside_of_graphs
     def reduce(self) -> _C.Report:
         """Sums the parts of all nodes on all ranks into the parameters' ``.grad``.
 

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 import cpdcomm
+from cpdcomm import ddp
 
 
 @check
@@ -38,6 +39,89 @@ def compiled_models(ranks):
         trained(ranks, torch.compile(compiled, backend="aot_eager"))
         ranks.agree([flat(compiled)])
         assert np.abs(flat(plain) - flat(compiled)).max() < 1e-3
+
+
+def compiled(function):
+    """The function under torch.compile, and how many operators each of its graphs has."""
+    sizes = []
+
+    def backend(graph, _):
+        sizes.append(sum(node.op.startswith("call") for node in graph.graph.nodes))
+        return graph.forward
+
+    torch._dynamo.reset()
+    return torch.compile(function, backend=backend), sizes
+
+
+@check
+def collectives_between_graphs(ranks):
+    """A graph ends at a call that sums, and what follows it is in another one."""
+    group, feedback = ranks.group, cpdcomm.ErrorFeedback()
+
+    def in_place(x):
+        y = x * 2
+        report = cpdcomm.all_reduce([y], "e4m3", group=group)
+        return y + report.logical_bytes
+
+    def with_residuals(x):
+        y = x * 2
+        cpdcomm.all_reduce(y, "e4m3", group=group, error_feedback=feedback, keys=[len(x)])
+        return y + 1
+
+    def in_halves(x):
+        y = torch.zeros(len(x) // ranks.size)
+        cpdcomm.reduce_scatter(y, x * 2, "e4m3", group=group)
+        return y + 1
+
+    def meanwhile(x):
+        y = x * 2
+        pending = cpdcomm.all_reduce(y, "e4m3", group=group, async_op=True)
+        z = x + 1
+        pending.wait()
+        return y + z
+
+    def counted(x):
+        return x * 2 + (cpdcomm.stats(group).calls > 0)
+
+    for function in (in_place, with_residuals, in_halves, meanwhile, counted):
+        between_graphs, sizes = compiled(function)
+        for count in (1, 2):
+            x = torch.ones(count * ranks.size)
+            assert torch.equal(between_graphs(x), function(x)), function.__name__
+        assert len(sizes) >= 2 and min(sizes) >= 1, (function.__name__, sizes)
+
+
+@check
+def emulated_nodes_between_graphs(ranks):
+    parameter = torch.nn.Parameter(torch.ones(3))
+
+    def step(x):
+        emulator = cpdcomm.NodeEmulator([parameter], 2, wire="e4m3", group=ranks.group)
+        for factor in (1.0, 2.0):
+            (parameter * x * factor).sum().backward()
+            emulator.add()
+        emulator.reduce()
+        return parameter.grad * 2
+
+    assert compiled(step)[0](torch.ones(3)).tolist() == [6.0 * ranks.size] * 3
+
+
+@check
+def whole_steps_that_are_compiled(ranks):
+    """With backward in the compiled function the hooks run inside of it, too."""
+    for hook in (ddp.allreduce_hook, ddp.portable_hook):
+        found = []
+        for wrap in (lambda step: step, lambda step: compiled(step)[0]):
+            model = wrapped(ranks.group)
+            model.register_comm_hook(ddp.HookState(model, "e4m3"), hook)
+
+            def step(model, x, y):
+                cross_entropy(model(x), y).backward()
+
+            trained(ranks, model, wrap(step))
+            ranks.agree([flat(model)])
+            found.append(flat(model))
+        assert np.abs(found[0] - found[1]).max() < 1e-3, hook.__name__
 
 
 @check

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from .._backend import backend_of
 from .._collective import all_reduce, or_refuse
+from .._eager import outside_of_graphs
 from ._state import HookState, real_buffer, real_gradients
 
 
+@outside_of_graphs
 def allreduce_hook(state: HookState, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     """Averages a bucket's gradients over the ranks, in the wire format, where they lie.
 

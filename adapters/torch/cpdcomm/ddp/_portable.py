@@ -4,6 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .._eager import outside_of_graphs
 from .._tensor_ops import decode, encode
 from ..errors import InvalidArgumentError
 from ._exponents import Exponents
@@ -13,6 +14,7 @@ from ._state import HookState, has_blocks, real_buffer, real_gradients
 _CUT = 8
 
 
+@outside_of_graphs
 def portable_hook(state: HookState, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     """:func:`allreduce_hook` over a group of any backend, such as gloo or NCCL.
 

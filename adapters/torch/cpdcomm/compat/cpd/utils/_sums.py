@@ -9,6 +9,7 @@ from torch.nn import Module
 from cpdcomm import all_reduce
 from cpdcomm._backend import backend_of
 from cpdcomm._collective import check_tensor, or_refuse
+from cpdcomm._eager import outside_of_graphs
 
 from .._format import FP32, float_format
 from ._uncast import sum_uncast
@@ -64,6 +65,7 @@ def kahan_sum_gradients(model: Module, grad_exp: int = 8, grad_man: int = 23) ->
 
 
 @torch.no_grad()
+@outside_of_graphs
 def _sum(model: Module, exp: int, man: int, *, aps: bool, kahan: bool) -> None:
     def prepare() -> tuple[str, list[Tensor]]:
         return float_format(exp, man), _gradients_of(model)
