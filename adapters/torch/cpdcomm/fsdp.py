@@ -3,38 +3,44 @@
     model = fully_shard(model, mesh=mesh)          # a mesh whose groups have backend "cpd"
     cpdcomm.fsdp.compress(model, wire="e4m3")
 
-The gradients' reduce-scatter then travels in the wire format, with an exponent per parameter. Of
-HSDP the all-reduce between replicas is what the group's own options say, or
+The gradients' reduce-scatter then travels in the wire format, with an exponent per parameter, and
+so does the all-reduce between replicas: of HSDP in the format that the group's own options say, or
 :func:`cpdcomm.options`; replicas that FSDP does not know of are averaged by
-:func:`all_reduce_hook`. Not imported by ``import cpdcomm``.
+:func:`all_reduce_hook`. Complex gradients are summed as real values, float64 ones as they are. Not
+imported by ``import cpdcomm``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import accumulate as running_sum
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.fsdp._fully_shard._fsdp_api import ReduceScatter as _ReduceScatter
+from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultReduceScatter
 
+from . import _C
 from ._collective import all_reduce, reduce_scatter
+from ._eager import outside_of_graphs
 from ._options import Options
+from ._shares import Shares
 from .errors import InvalidArgumentError, UnsupportedError
 
 _NAMED = ("scaling", "accumulate", "algorithm", "rounding", "seed")
 _OPS = {dist.ReduceOp.SUM: "sum", dist.ReduceOp.AVG: "avg"}
+_TORCHS_OPS = {name: op for op, name in _OPS.items()}
+_KEPT = {"error_feedback", "scale_memory"}
 
 
-class ReduceScatter(_ReduceScatter):
+class ReduceScatter(DefaultReduceScatter):
     """For ``FSDPModule.set_custom_reduce_scatter``; :func:`compress` makes one for each module.
 
     Args:
-        module: the FSDP module whose gradients it sums. Their places in the flat buffer are known
-            where all its parameters have gradients; else the buffer has one exponent.
+        module: the FSDP module whose gradients it sums: those of parameters that are neither frozen
+            nor unused, each with an exponent of its own. A buffer that FSDP has not laid out for
+            this module has one for each 512 values of a share.
         wire: the format on the wire; None is the group's.
         named: ``scaling``, ``accumulate``, ``algorithm``, ``rounding``, ``seed`` as of
             :func:`cpdcomm.reduce_scatter`.
@@ -48,12 +54,17 @@ class ReduceScatter(_ReduceScatter):
         self._module = module
         self._named = {"wire": wire, **named}
 
+    @outside_of_graphs
     def allocate(
         self, size: tuple[int, ...], *, dtype: torch.dtype, device: torch.device
     ) -> Tensor:
-        """Room for FSDP's flat buffers."""
-        return torch.empty(*size, dtype=dtype, device=device)
+        """Room for FSDP's flat buffers. What is a share is known to HSDP's all-reduce, too."""
+        buffer = torch.empty(*size, dtype=dtype, device=device)
+        if shares := Shares.known(buffer.numel(), self._module):
+            _C.note_ends(buffer, shares.ends)
+        return buffer
 
+    @outside_of_graphs
     def __call__(
         self,
         output_tensor: Tensor,
@@ -63,12 +74,15 @@ class ReduceScatter(_ReduceScatter):
         async_op: bool = False,
     ) -> dist.Work | None:
         """Called by FSDP."""
+        output, parts = _real(output_tensor), _real(input_tensor)
+        if output.dtype == torch.float64:  # no wire format carries it
+            return super().__call__(output, parts, group, op, async_op)
         pending = reduce_scatter(
-            output_tensor,
-            input_tensor,
+            output,
+            parts,
             op=_op_of(op),
             group=group,
-            boundaries=self._boundaries(output_tensor.numel()),
+            boundaries=_real_ends(Shares.of(output_tensor.numel(), self._module), output_tensor),
             async_op=True,
             **self._named,
         )
@@ -76,11 +90,6 @@ class ReduceScatter(_ReduceScatter):
             return pending.work
         pending.wait()
         return None
-
-    def _boundaries(self, count: int) -> list[int] | None:
-        """Where each parameter ends in a share; None where that cannot be known."""
-        ends = list(running_sum(_shares(self._module)))
-        return ends if ends and ends[-1] == count else None
 
 
 def compress(
@@ -120,12 +129,31 @@ def all_reduce_hook(
 
     Args:
         group: the replicas, of backend "cpd".
-        wire, named: as of :func:`cpdcomm.all_reduce`; ``op`` is ``"avg"`` unless named.
-    """
-    named.setdefault("op", "avg")
+        wire, named: as of :func:`cpdcomm.all_reduce`; ``op`` is ``"avg"`` unless named. Each
+            parameter has an exponent of its own, and its name in the model is the key of what is
+            kept for it; ``boundaries`` and ``keys`` are not taken.
 
+    Raises:
+        ValueError: ``op`` is another one than ``"sum"`` or ``"avg"``.
+        TypeError: ``boundaries`` or ``keys`` are given.
+    """
+    for name in ("boundaries", "keys"):
+        if name in named:
+            raise TypeError(f"{name} is given; FSDP's own parameters say it")
+    named = {"op": "avg", "group": group} | named
+    if named["op"] not in _TORCHS_OPS:
+        raise InvalidArgumentError(f"unknown op '{named['op']}': known are sum, avg")
+
+    @outside_of_graphs
     def hook(reduce_output: Tensor) -> None:
-        all_reduce(reduce_output, wire, group=group, **named)
+        values = _real(reduce_output)
+        if values.dtype == torch.float64:  # no wire format carries it
+            dist.all_reduce(values, _TORCHS_OPS[named["op"]], group)
+            return
+        shares = Shares.of(reduce_output.numel())
+        ends = _real_ends(shares, reduce_output)
+        keys = shares.names if _KEPT & named.keys() else None
+        all_reduce(values, wire, boundaries=ends, keys=keys, **named)
 
     return hook
 
@@ -141,10 +169,11 @@ def _op_of(op: Any) -> str:
     )
 
 
-def _shares(module: FSDPModule) -> list[int]:
-    """Values of each parameter in a rank's share: rows are padded to a multiple of the ranks."""
-    state = module._get_fsdp_state()
-    # torch 2.11 has one group a module.
-    groups = getattr(state, "_fsdp_param_groups", None) or [state._fsdp_param_group]
-    parameters = [parameter for group in groups if group for parameter in group.fsdp_params]
-    return [parameter.padded_sharded_param_size.numel() for parameter in parameters]
+def _real(flat: Tensor) -> Tensor:
+    """The values themselves; of complex ones real and imaginary parts take turns."""
+    return torch.view_as_real(flat).view(-1) if flat.is_complex() else flat
+
+
+def _real_ends(shares: Shares, flat: Tensor) -> list[int]:
+    """Where the shares end in the real values of a flat tensor."""
+    return [end * (2 if flat.is_complex() else 1) for end in shares.ends]

@@ -28,6 +28,16 @@ struct ExplicitCall {
 /// The library's view of contiguous tensors.
 std::vector<Tensor> tensors_of(const Contiguous& dense);
 
+/// Says where tensors end in a flat buffer, for a sum of it that torch starts and that cannot say
+/// so: each of them then has an exponent of its own. Forgotten with the buffer's memory.
+/// @param ends  ascending; the last is the buffer's size
+/// @throws Error invalid_argument
+void note_ends(const at::Tensor& flat, const std::vector<std::size_t>& ends);
+
+/// The library's view of contiguous tensors, and of each that has noted ends, its parts.
+/// @param tensors  what `dense` stands for
+std::vector<Tensor> noted_parts_of(const std::vector<at::Tensor>& tensors, const Contiguous& dense);
+
 /// The library's view of a call's tensors, and the memory that it refers to.
 class CallTensors {
  public:

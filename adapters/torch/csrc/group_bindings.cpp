@@ -131,6 +131,7 @@ void define_backend(py::module_& m) {
       .def("abort", &Backend::abort, Released())
       .def("shutdown", &Backend::shutdown, Released());
   m.def("refuse_group", &refuse_group, Released());
+  m.def("note_ends", &note_ends, py::arg("flat"), py::arg("ends"));
   m.def("shutdown_all", &Backend::shutdown_all, Released());
 }
 

@@ -168,7 +168,8 @@ Backend::WorkPtr Backend::start_reduce(const Name& name, Tensors tensors, const 
   draw_seed(options);
   return start(name, tensors, tensors, [this, tensors, options] {
     const Contiguous dense(tensors);
-    const std::vector<Tensor> described = tensors_of(dense);
+    std::vector<Tensor> described = tensors_of(dense);
+    if (is_low_precision(described, options)) described = noted_parts_of(tensors, dense);
     const Report report = allreduce_now(described, options);
     dense.copy_back();
     return Done{report, is_low_precision(described, options)};
