@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -20,12 +21,22 @@ namespace {
 using Nonce = decltype(RegionHeader::nonce);
 using Answers = std::vector<std::vector<std::byte>>;
 
+/// What ranks must have in common to be neighbours. Ranks with a /dev/shm each are on hosts of
+/// their own, even where they see each other's processes.
+struct Place {
+  std::array<char, 36> boot;  // of the kernel
+  std::uint64_t device;       // of /dev/shm; 0: there is none
+
+  bool operator==(const Place&) const = default;
+};
+
 /// What a rank says of itself; one that shares nothing says nothing.
 struct Card {
-  std::array<char, 48> name;
+  std::array<char, 48> name;  // of its memory; empty: it has none, which others cannot know
   Nonce nonce;
   std::int64_t pid;
   std::uint64_t pid_space;  // in which the number is valid
+  Place place;
 };
 static_assert(std::is_trivially_copyable_v<Card>);
 
@@ -41,20 +52,21 @@ std::uint64_t own_pid_space() {
   return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
 }
 
-/// The object that this rank shares, and how others find it.
-struct Offer {
-  SharedObject object;
-  Card card;
-};
+Place own_place() {
+  Place place{};
+  std::ifstream("/proc/sys/kernel/random/boot_id").read(place.boot.data(), place.boot.size());
+  struct stat status {};
+  if (stat("/dev/shm", &status) == 0) place.device = status.st_dev;
+  return place;
+}
 
-Offer make_offer() {
+Card make_card() {
   Card card{};
   card.nonce = random_nonce();
   card.pid = getpid();
   card.pid_space = own_pid_space();
-  Offer offer{SharedObject::create(card.nonce), card};
-  offer.object.name().copy(offer.card.name.data(), offer.card.name.size() - 1);
-  return offer;
+  card.place = own_place();
+  return card;
 }
 
 std::optional<Card> read_card(const std::vector<std::byte>& bytes) {
@@ -65,8 +77,8 @@ std::optional<Card> read_card(const std::vector<std::byte>& bytes) {
 }
 
 /// The object behind a card, if it can be seen from here: the name alone may be another host's.
-std::optional<SharedObject> find(const std::optional<Card>& card) {
-  if (!card) return std::nullopt;
+std::optional<SharedObject> find(const std::optional<Card>& card, const Place& from) {
+  if (!card || card->place != from) return std::nullopt;
   auto object = SharedObject::open(card->name.data());
   return object && object->begins_with(card->nonce) ? std::move(object) : std::nullopt;
 }
@@ -85,20 +97,15 @@ std::vector<int> ranks_in(const std::vector<std::byte>& bytes) {
 class Meeting {
  public:
   Meeting(Bootstrap& bootstrap, bool wanted, std::size_t channels)
-      : bootstrap_(bootstrap), own_(static_cast<std::size_t>(bootstrap.rank())) {
+      : bootstrap_(bootstrap), own_(static_cast<std::size_t>(bootstrap.rank())), wanted_(wanted) {
     shape_.channels = channels;
-    if (!wanted) return;
-    try {
-      offer_ = make_offer();
-    } catch (const Error& error) {
-      trouble_ = error.what();
-    }
   }
 
   Neighbourhood run() {
-    exchange_cards();
     Neighbourhood found;
-    found.hosts = exchange_views();
+    found.hosts = look(&SharedObject::create);
+    // Between containers that have only /dev/shm in common, or where /proc is shut.
+    if (!are_together(found.hosts)) found.hosts = look(&SharedObject::create_named);
     const auto local = found.hosts.ranks_on(found.hosts.host_of[own_]);
     std::vector<Region> regions = map_regions(local);
     const Answers troubles = bootstrap_.allgather(as_bytes(trouble_));
@@ -110,25 +117,61 @@ class Meeting {
   }
 
  private:
+  using Create = SharedObject(std::span<const std::byte>);
+
+  /// Offers memory of one kind, and sees whose can be opened.
+  HostMap look(Create* create) {
+    if (wanted_) offer(create);
+    exchange_cards();
+    return exchange_views();
+  }
+
+  void offer(Create* create) {
+    card_ = make_card();
+    object_.reset();
+    trouble_.clear();
+    try {
+      object_ = create(card_->nonce);
+      object_->name().copy(card_->name.data(), card_->name.size() - 1);
+    } catch (const Error& error) {
+      trouble_ = error.what();
+    }
+  }
+
   void exchange_cards() {
     std::span<const std::byte> mine;
-    if (offer_) mine = std::as_bytes(std::span(&offer_->card, 1));
+    if (card_) mine = std::as_bytes(std::span(&*card_, 1));
+    cards_.clear();
     for (const auto& answer : bootstrap_.allgather(mine)) cards_.push_back(read_card(answer));
   }
 
   HostMap exchange_views() {
     std::vector<int> seen;
+    objects_.clear();
     for (std::size_t rank = 0; rank < cards_.size(); ++rank) {
       // Whoever cannot be seen does not look.
-      objects_.push_back(offer_ && rank != own_ ? find(cards_[rank]) : std::nullopt);
+      const bool looks = object_ && rank != own_;
+      objects_.push_back(looks ? find(cards_[rank], card_->place) : std::nullopt);
       if (objects_[rank] || rank == own_) seen.push_back(static_cast<int>(rank));
     }
     std::vector<std::vector<int>> all;
     const auto mine = std::as_bytes(std::span(seen));
     for (const auto& answer : bootstrap_.allgather(mine)) all.push_back(ranks_in(answer));
     // Whoever can see it has opened it: from here on nothing is left behind, however we end.
-    if (offer_) offer_->object.unlink();
+    if (object_) object_->unlink();
     return map_hosts(all);
+  }
+
+  /// Whether those who have a /dev/shm in common are said to be on one host: the same on all ranks.
+  bool are_together(const HostMap& hosts) const {
+    for (std::size_t a = 0; a < cards_.size(); ++a) {
+      for (std::size_t b = 0; b < a; ++b) {
+        const bool near = cards_[a] && cards_[b] && cards_[a]->place.device != 0 &&
+                          cards_[a]->place == cards_[b]->place;
+        if (near && hosts.host_of[a] != hosts.host_of[b]) return false;
+      }
+    }
+    return true;
   }
 
   /// What cannot be had becomes this rank's trouble.
@@ -140,10 +183,10 @@ class Meeting {
     shape_.slots = SharedMemory::given_slots(local.size()) + copies_;
     const std::size_t bytes = Region::bytes(shape_);
     try {
-      offer_->object.grow(bytes);
+      object_->grow(bytes);
       for (const int rank : local) {
         const bool own = rank == bootstrap_.rank();
-        const auto& object = own ? offer_->object : *objects_[static_cast<std::size_t>(rank)];
+        const auto& object = own ? *object_ : *objects_[static_cast<std::size_t>(rank)];
         regions.emplace_back(object.map(bytes), shape_);
       }
     } catch (const Error& error) {
@@ -168,7 +211,7 @@ class Meeting {
     for (const int rank : local) {
       if (rank == bootstrap_.rank()) place = static_cast<int>(neighbours.size());
       const Card& card = *cards_[static_cast<std::size_t>(rank)];
-      const bool visible = card.pid_space != 0 && card.pid_space == offer_->card.pid_space;
+      const bool visible = card.pid_space != 0 && card.pid_space == card_->pid_space;
       neighbours.push_back({.rank = rank, .pid = visible ? card.pid : 0});
     }
     return std::make_unique<SharedMemory>(place, std::move(regions), shape_, copies_,
@@ -179,7 +222,9 @@ class Meeting {
   std::size_t own_;
   RegionShape shape_;
   std::size_t copies_ = 0;
-  std::optional<Offer> offer_;
+  bool wanted_;
+  std::optional<Card> card_;            // none: nothing is shared
+  std::optional<SharedObject> object_;  // none, too, where it cannot be had
   std::string trouble_;
   std::vector<std::optional<Card>> cards_;            // by rank
   std::vector<std::optional<SharedObject>> objects_;  // by rank; none: not seen, or our own
@@ -193,6 +238,17 @@ std::vector<int> HostMap::ranks_on(int host) const {
     if (host_of[rank] == host) ranks.push_back(static_cast<int>(rank));
   }
   return ranks;
+}
+
+int HostMap::count() const { return *std::ranges::max_element(host_of) + 1; }
+
+std::vector<bool> Neighbourhood::beyond(int rank) const {
+  std::vector<bool> beyond(hosts.host_of.size(), true);
+  beyond[static_cast<std::size_t>(rank)] = false;
+  if (!memory) return beyond;
+  const int own = hosts.host_of[static_cast<std::size_t>(rank)];
+  for (const int peer : hosts.ranks_on(own)) beyond[static_cast<std::size_t>(peer)] = false;
+  return beyond;
 }
 
 HostMap map_hosts(const std::vector<std::vector<int>>& seen) {

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <random>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,9 +24,31 @@ namespace {
               fmt::format("shared memory of {} bytes: {}: {}", bytes, what, std::strerror(code)));
 }
 
+constexpr const char* kLabel = "cpdcomm";  // of memory without a name, in its links in /proc
+constexpr std::string_view kProc = "/proc/";
+
 std::string random_name() {
   std::random_device random;
-  return fmt::format("/cpdcomm-{:08x}{:08x}{:08x}", random(), random(), random());
+  return fmt::format("/cpdcomm-{}-{:08x}{:08x}{:08x}", getpid(), random(), random(), random());
+}
+
+int open_anonymous() {
+#ifdef MFD_NOEXEC_SEAL
+  // Some kernels give no other memory; older ones do not know the word.
+  const int sealed = memfd_create(kLabel, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+  if (sealed >= 0 || errno != EINVAL) return sealed;
+#endif
+  return memfd_create(kLabel, MFD_CLOEXEC);
+}
+
+/// What lies under a process's number may be anything of another process: only memory is opened.
+int open_in_proc(const std::string& name) {
+  std::array<char, 64> link{};
+  const ssize_t length = readlink(name.c_str(), link.data(), link.size());
+  const std::string_view target(link.data(),
+                                static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+  if (!target.starts_with(fmt::format("/memfd:{}", kLabel))) return -1;
+  return ::open(name.c_str(), O_RDWR | O_CLOEXEC);
 }
 
 }  // namespace
@@ -52,22 +76,35 @@ Mapping::~Mapping() {
 }
 
 SharedObject SharedObject::create(std::span<const std::byte> first) {
+  Descriptor file(open_anonymous());
+  if (file.number() < 0) fail("memfd_create", first.size(), errno);
+  std::string name = fmt::format("{}{}/fd/{}", kProc, getpid(), file.number());
+  SharedObject object(std::move(name), std::move(file), false);
+  object.begin_with(first);
+  return object;
+}
+
+SharedObject SharedObject::create_named(std::span<const std::byte> first) {
   std::string name = random_name();
   Descriptor file(shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (file.number() < 0) fail("shm_open", first.size(), errno);
   SharedObject object(std::move(name), std::move(file), true);
-  object.grow(first.size());
-  if (pwrite(object.file_.number(), first.data(), first.size(), 0) !=
-      static_cast<ssize_t>(first.size())) {
-    fail("pwrite", first.size(), errno);
-  }
+  object.begin_with(first);
   return object;
 }
 
 std::optional<SharedObject> SharedObject::open(const std::string& name) {
-  Descriptor file(shm_open(name.c_str(), O_RDWR | O_CLOEXEC, 0));
+  Descriptor file(name.starts_with(kProc) ? open_in_proc(name)
+                                          : shm_open(name.c_str(), O_RDWR | O_CLOEXEC, 0));
   if (file.number() < 0) return std::nullopt;
   return SharedObject(name, std::move(file), false);
+}
+
+void SharedObject::begin_with(std::span<const std::byte> first) {
+  grow(first.size());
+  if (pwrite(file_.number(), first.data(), first.size(), 0) != static_cast<ssize_t>(first.size())) {
+    fail("pwrite", first.size(), errno);
+  }
 }
 
 SharedObject& SharedObject::operator=(SharedObject&& other) noexcept {

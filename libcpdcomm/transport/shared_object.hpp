@@ -37,19 +37,25 @@ class Mapping {
   std::span<std::byte> bytes_;
 };
 
-/// A POSIX shared-memory object.
+/// Memory that other processes can open while the object lives.
 class SharedObject {
  public:
-  /// A new one that holds `first`, for this user only, under a random name that starts with
-  /// "/cpdcomm-".
+  /// A new one that holds `first` and has no name in any file system: nothing is left of it however
+  /// its processes end, and the size of /dev/shm does not limit it. It can be opened by processes
+  /// of this user that see this one's entries in /proc.
   /// @throws Error unsupported
   static SharedObject create(std::span<const std::byte> first);
-  /// Another process's, if it can be seen from here.
+  /// A new one in /dev/shm, for this user only, under a name that starts with "/cpdcomm-", this
+  /// process's number and "-". Who is killed before it takes the name away leaves it behind.
+  /// @throws Error unsupported
+  static SharedObject create_named(std::span<const std::byte> first);
+  /// @param name  of an object of either kind
+  /// @return none where there is no such object, or not for us
   static std::optional<SharedObject> open(const std::string& name);
 
   SharedObject(SharedObject&& other) noexcept = default;
   SharedObject& operator=(SharedObject&& other) noexcept;
-  /// The creator takes the name away.
+  /// The creator takes a name away.
   ~SharedObject() { unlink(); }
 
   const std::string& name() const { return name_; }
@@ -67,6 +73,8 @@ class SharedObject {
  private:
   SharedObject(std::string name, Descriptor file, bool named)
       : name_(std::move(name)), file_(std::move(file)), named_(named) {}
+
+  void begin_with(std::span<const std::byte> first);
 
   std::string name_;
   Descriptor file_;
