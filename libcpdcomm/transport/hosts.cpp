@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -108,17 +107,24 @@ void Hosts::abandon() {
   if (memory_) memory_->abandon();
 }
 
-std::unique_ptr<Transport> with_shared_memory(std::unique_ptr<Transport> network,
-                                              Bootstrap& bootstrap, bool wanted) {
+std::unique_ptr<Transport> with_shared_memory(const OpenNetwork& open, Bootstrap& bootstrap,
+                                              bool wanted) {
   const bool allowed = wanted && environment().shared_memory;
   Neighbourhood found = meet_neighbours(bootstrap, allowed);
-  const int hosts = *std::ranges::max_element(found.hosts.host_of) + 1;
-  if (network->rank() == 0 && environment().debug) {
-    fmt::print(stderr, "cpdcomm: {} ranks on {} hosts{}\n", network->size(), hosts,
+  const int hosts = found.hosts.count();
+  if (bootstrap.rank() == 0 && environment().debug) {
+    fmt::print(stderr, "cpdcomm: {} ranks on {} hosts{}\n", bootstrap.size(), hosts,
                found.reason.empty() ? "" : "; not all share memory: " + found.reason);
   }
-  if (hosts == network->size()) return network;
+  auto network = open(found.beyond(bootstrap.rank()));
+  if (hosts == bootstrap.size()) return network;
   return std::make_unique<Hosts>(std::move(network), std::move(found));
+}
+
+std::unique_ptr<Transport> with_shared_memory(std::unique_ptr<Transport> network,
+                                              Bootstrap& bootstrap, bool wanted) {
+  return with_shared_memory([&](const std::vector<bool>&) { return std::move(network); }, bootstrap,
+                            wanted);
 }
 
 }  // namespace cpdcomm::transport

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -60,9 +61,17 @@ class Hosts final : public Transport {
   unsigned rounds_ = 0;  // without a look at the network
 };
 
-/// The network, and inside each host shared memory where it can be had. All ranks call.
+/// Makes a network.
+/// @param beyond  by rank: whether the network must reach it, which shared memory does not. None,
+///                or some on every rank.
+using OpenNetwork = std::function<std::unique_ptr<Transport>(const std::vector<bool>& beyond)>;
+
+/// Shared memory inside each host where it can be had, and a network for the rest. All ranks call.
 /// @param wanted  whether this rank is to share memory
-/// @throws Error peer_failed, timeout, when the bootstrap does
+/// @throws Error peer_failed, timeout, when the bootstrap does; what `open` throws
+CPDCOMM_API std::unique_ptr<Transport> with_shared_memory(const OpenNetwork& open,
+                                                          Bootstrap& bootstrap, bool wanted);
+/// The same with a network that is there.
 CPDCOMM_API std::unique_ptr<Transport> with_shared_memory(std::unique_ptr<Transport> network,
                                                           Bootstrap& bootstrap, bool wanted);
 

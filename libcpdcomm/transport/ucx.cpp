@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -17,8 +19,11 @@ namespace {
 
 class UcxTransport final : public Transport {
  public:
-  UcxTransport(Bootstrap& bootstrap, bool report_failures, std::chrono::milliseconds timeout)
-      : peers_(worker_, bootstrap, report_failures, timeout),
+  /// @param wanted  by rank: which are reached over UCX
+  UcxTransport(Bootstrap& bootstrap, const std::vector<bool>& wanted, bool report_failures,
+               std::chrono::milliseconds timeout)
+      : worker_(report_failures ? ucx::UcxMemory::none : ucx::UcxMemory::shared),
+        peers_(worker_, bootstrap, wanted, report_failures, timeout),
         inboxes_(static_cast<std::size_t>(peers_.size())) {}
   ~UcxTransport() override {
     for (auto& channels : inboxes_) {
@@ -114,10 +119,43 @@ class UcxTransport final : public Transport {
   std::vector<Request> free_;
 };
 
+/// Stands for UCX where shared memory reaches every rank: to start it would cost descriptors, and
+/// threads and memory of UCX's own, for each communicator.
+class NoNetwork final : public Transport {
+ public:
+  explicit NoNetwork(const Bootstrap& bootstrap)
+      : rank_(bootstrap.rank()), size_(bootstrap.size()) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  std::string_view name() const override { return "ucx"; }
+  bool done(Request) override { return true; }
+  void expect(int, int) override {}
+  bool take(int, int, Arrival&) override { return false; }
+  void release(const Arrival&) override {}
+  void progress() override {}
+  bool sends_wait_for_peers() const override { return false; }
+  void keep_address() override {}
+  void abandon() override {}
+
+ private:
+  Request start_send(int peer, int, std::span<const std::byte>) override {
+    throw Error(ErrorCode::invalid_argument, fmt::format("rank {} is not reached over UCX", peer));
+  }
+
+  int rank_;
+  int size_;
+};
+
 std::unique_ptr<Transport> open_ucx(Bootstrap& bootstrap, const CommunicatorOptions& options,
                                     const UcxOptions& ucx) {
-  auto network = std::make_unique<UcxTransport>(bootstrap, ucx.report_failures, options.timeout);
-  return with_shared_memory(std::move(network), bootstrap, options.shared_memory);
+  const auto open = [&](const std::vector<bool>& beyond) -> std::unique_ptr<Transport> {
+    if (std::ranges::none_of(beyond, std::identity{})) {
+      return std::make_unique<NoNetwork>(bootstrap);
+    }
+    return std::make_unique<UcxTransport>(bootstrap, beyond, ucx.report_failures, options.timeout);
+  };
+  return with_shared_memory(open, bootstrap, options.shared_memory);
 }
 
 }  // namespace

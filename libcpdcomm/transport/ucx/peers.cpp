@@ -33,14 +33,14 @@ ucp_tag_t message_tag(int channel, int sender) {
   return static_cast<ucp_tag_t>(channel) << 32 | static_cast<std::uint32_t>(sender);
 }
 
-Peers::Peers(const Worker& worker, Bootstrap& bootstrap, bool report_failures,
-             std::chrono::milliseconds timeout)
+Peers::Peers(const Worker& worker, Bootstrap& bootstrap, const std::vector<bool>& wanted,
+             bool report_failures, std::chrono::milliseconds timeout)
     : worker_(worker),
       rank_(bootstrap.rank()),
       all_(static_cast<std::size_t>(bootstrap.size())),
       report_failures_(report_failures) {
   try {
-    connect(bootstrap);
+    connect(bootstrap, wanted);
     greet(timeout);
   } catch (...) {
     abandon();
@@ -49,11 +49,11 @@ Peers::Peers(const Worker& worker, Bootstrap& bootstrap, bool report_failures,
   }
 }
 
-void Peers::connect(Bootstrap& bootstrap) {
+void Peers::connect(Bootstrap& bootstrap, const std::vector<bool>& wanted) {
   const auto addresses = bootstrap.allgather(worker_.address());
   for (Peer& peer : all_) {
     peer.all = this;
-    if (number(peer) == rank_) continue;
+    if (!wanted[static_cast<std::size_t>(number(peer))]) continue;
     peer.endpoint = worker_.connect(addresses[static_cast<std::size_t>(number(peer))],
                                     report_failures_ ? &Peers::on_failure : nullptr, &peer);
     peer.greeting = hear(peer, kGreeting);

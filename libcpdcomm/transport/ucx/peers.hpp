@@ -19,10 +19,12 @@ ucp_tag_t message_tag(int channel, int sender);
 /// and good-bye before it goes: a connection that breaks after that is no failure.
 class Peers {
  public:
-  /// Connects to all of them and waits for their greetings.
+  /// Connects to some ranks, which connect to this one, and waits for their greetings. All ranks of
+  /// the bootstrap call.
+  /// @param wanted  by rank
   /// @throws Error peer_failed, timeout, unsupported
-  Peers(const Worker& worker, Bootstrap& bootstrap, bool report_failures,
-        std::chrono::milliseconds timeout);
+  Peers(const Worker& worker, Bootstrap& bootstrap, const std::vector<bool>& wanted,
+        bool report_failures, std::chrono::milliseconds timeout);
   Peers(const Peers&) = delete;
   ~Peers() { close(); }
 
@@ -57,7 +59,7 @@ class Peers {
 
   static void on_failure(void* argument, ucp_ep_h endpoint, ucs_status_t status);
   int number(const Peer& peer) const { return static_cast<int>(&peer - all_.data()); }
-  void connect(Bootstrap& bootstrap);
+  void connect(Bootstrap& bootstrap, const std::vector<bool>& wanted);
   void greet(std::chrono::milliseconds timeout);
   void wait_for(void* Peer::*word, std::chrono::steady_clock::time_point deadline) const;
   void say(ucp_tag_t word) const;

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstdlib>
 #include <mutex>
+#include <string>
 
 #include "transport/transport.hpp"
 
@@ -13,14 +15,12 @@ namespace {
 /// UCX's settings from its variables, and ours where those say nothing.
 class Settings {
  public:
-  Settings() {
+  explicit Settings(UcxMemory memory) {
     check(ucp_config_read(nullptr, nullptr, &handle_), "UCX's variables", ErrorCode::unsupported);
     // Our messages go without asking the receiver first; its memory is waiting for them.
-    if (std::getenv("UCX_RNDV_THRESH") == nullptr) {
-      const std::string longest = std::to_string(kLongestMessage + 1);
-      check(ucp_config_modify(handle_, "RNDV_THRESH", longest.c_str()), "UCX's RNDV_THRESH",
-            ErrorCode::unsupported);
-    }
+    prefer("RNDV_THRESH", std::to_string(kLongestMessage + 1));
+    // Where UCX is to report failures it leaves its shared memory unused.
+    if (memory == UcxMemory::none) prefer("TLS", "^sm");
   }
   ~Settings() { ucp_config_release(handle_); }
   Settings(const Settings&) = delete;
@@ -28,6 +28,13 @@ class Settings {
   const ucp_config_t* get() const { return handle_; }
 
  private:
+  void prefer(const std::string& name, const std::string& value) {
+    const std::string variable = "UCX_" + name;
+    if (std::getenv(variable.c_str()) != nullptr) return;
+    check(ucp_config_modify(handle_, name.c_str(), value.c_str()), variable.c_str(),
+          ErrorCode::unsupported);
+  }
+
   ucp_config_t* handle_ = nullptr;
 };
 
@@ -38,8 +45,8 @@ void check(ucs_status_t status, const char* what, ErrorCode code) {
   throw Error(code, fmt::format("{}: {}", what, ucs_status_string(status)));
 }
 
-Context::Context() {
-  const Settings settings;
+Context::Context(UcxMemory memory) {
+  const Settings settings(memory);
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_MT_WORKERS_SHARED;
   params.features = UCP_FEATURE_TAG;
@@ -48,16 +55,17 @@ Context::Context() {
         ErrorCode::unsupported);
 }
 
-std::shared_ptr<Context> Context::shared() {
+std::shared_ptr<Context> Context::shared(UcxMemory memory) {
   static std::mutex mutex;
-  static std::weak_ptr<Context> last;
+  static std::array<std::weak_ptr<Context>, 2> kinds;
   const std::lock_guard lock(mutex);
+  std::weak_ptr<Context>& last = kinds[static_cast<std::size_t>(memory)];
   std::shared_ptr<Context> context = last.lock();
-  if (!context) last = context = std::make_shared<Context>();
+  if (!context) last = context = std::make_shared<Context>(memory);
   return context;
 }
 
-Worker::Worker() : context_(Context::shared()) {
+Worker::Worker(UcxMemory memory) : context_(Context::shared(memory)) {
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE | UCP_WORKER_PARAM_FIELD_FLAGS;
   params.thread_mode = UCS_THREAD_MODE_SERIALIZED;

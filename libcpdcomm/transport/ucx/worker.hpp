@@ -13,13 +13,18 @@ namespace cpdcomm::transport::ucx {
 /// @throws Error `code` with what UCX says, unless the status is UCS_OK
 void check(ucs_status_t status, const char* what, ErrorCode code = ErrorCode::peer_failed);
 
-/// UCX's devices and settings: one for all communicators that live at the same time.
+/// Whether UCX may take shared memory inside a host. It takes some MiB of /dev/shm for each worker,
+/// used or not.
+enum class UcxMemory { none, shared };
+
+/// UCX's devices and settings: one of each kind for all communicators that live at the same time.
 class Context {
  public:
+  /// @param memory  unless UCX_TLS, which says it, too, is set
   /// @throws Error unsupported when UCX cannot be started
-  static std::shared_ptr<Context> shared();
+  static std::shared_ptr<Context> shared(UcxMemory memory);
 
-  Context();
+  explicit Context(UcxMemory memory);
   ~Context() { ucp_cleanup(handle_); }
   Context(const Context&) = delete;
 
@@ -32,7 +37,8 @@ class Context {
 /// One communicator's end of the network. Its endpoints end with it at the latest.
 class Worker {
  public:
-  Worker();
+  /// @throws Error unsupported
+  explicit Worker(UcxMemory memory);
   ~Worker();
   Worker(const Worker&) = delete;
 
