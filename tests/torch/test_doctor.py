@@ -8,11 +8,12 @@ from pathlib import Path
 
 import jsonschema
 import mpirun
+import private_memory
 import pytest
 import torch
 
 import cpdcomm
-from cpdcomm.doctor import machine, problems
+from cpdcomm.doctor import check, machine, problems
 
 PACKAGE = Path(cpdcomm.__file__).parent
 SECONDS = 180.0
@@ -58,6 +59,7 @@ MACHINE = record(
     cores=COUNT,
     simd=OPTIONAL_TEXT,
     shared_memory=or_null(record(bytes=COUNT, free_bytes=COUNT)),
+    shares_memory={"type": ["boolean", "null"]},
     launcher=STRINGS,
     variables=STRINGS,
 )
@@ -131,6 +133,7 @@ def test_all_is_well(healthy):
         # Each of two ranks sends half of 65,536 values one way and a half back, in a byte each.
         assert 65536 < transport["check"]["wire_bytes"] < 70000
         assert transport["check"]["logical_bytes"] == 4 * 65536
+    assert healthy["machine"]["shares_memory"]
     assert not [p for p in healthy["problems"] if "free in /dev/shm" not in p["what"]]
 
 
@@ -153,11 +156,35 @@ def test_as_text():
 
 
 def test_nothing_is_left(tmp_path):
-    before = set(os.listdir("/dev/shm"))
     end = doctor(TMPDIR=str(tmp_path))
     assert end.code == 0, end.output
-    assert set(os.listdir("/dev/shm")) <= before
     assert not list(tmp_path.glob("cpdcomm*"))
+
+
+@pytest.mark.parametrize("options", ["size=1m", "ro"])
+def test_scarce_memory(options):
+    """What is short is told; ranks of a host share memory all the same, and leave nothing."""
+    private_memory.needed()
+    inside = [sys.executable, "-m", "cpdcomm.doctor", "--json", ";", "ls", "-A", "/dev/shm"]
+    command = private_memory.script(options, " ".join(inside))
+    end = mpirun.run(command, SECONDS, PYTHONPATH=str(PACKAGE.parent))
+    said, closed, left = end.output[end.output.index("{") :].rpartition("\n}\n")
+    found = json.loads(said + closed)
+    jsonschema.validate(found, FINDINGS)
+    assert found["healthy"] and found["machine"]["shares_memory"], found
+    what = "there is no /dev/shm that can be" if options == "ro" else "only 1 MiB are free in /dev"
+    told(found, what, "--shm-size")
+    assert not left, f"in /dev/shm: {left}"
+
+
+def test_processes_that_share_no_memory():
+    """As where /proc is shut and /dev/shm has no room."""
+    problem = check.problem_of_sharing(
+        check.Outcome(shares_memory=False, not_shared="rank 1: full")
+    )
+    assert "share no memory: rank 1: full" in problem.what and "/proc" in problem.do
+    assert check.problem_of_sharing(check.Outcome(shares_memory=True)) is None
+    assert check.problem_of_sharing(None) is None
 
 
 def test_under_mpirun_one_rank_speaks():

@@ -26,8 +26,9 @@ examples:
   srun -N 1 -n 1 python -m cpdcomm.doctor    on a node of a cluster
 
 The two processes run on this machine, over MPI (started by mpirun) and over UCX (as torchrun would
-start them). They sum 65,536 values in 8 bits (e4m3) and must get the same bits. The CPDCOMM_
-variables in force are shown and examined, but the check does not use them.
+start them, but without the shared memory that they would have). They sum 65,536 values in 8 bits
+(e4m3) and must get the same bits. The CPDCOMM_ variables in force are shown and examined, but the
+check does not use them.
 
 exit codes: 0 at least one transport works, 1 none does or the variables are refused, 2 an error of
 usage.
@@ -62,12 +63,18 @@ def examine(deadline: float, extension_error: str | None) -> dict[str, Any]:
     if refused is not None:
         problems.append(refused)
     ways = {}
+    outcomes = []
     for name in transports.NAMES:
         transport = transports.find(name)
-        usable = transport.problem is None and extension_error is None
-        outcome = check.run(transport, deadline) if usable else None
+        outcome = None
+        if transport.problem is None and extension_error is None:
+            outcome = check.run(transport, deadline, shared_memory=name == "mpi")
+            outcomes.append((transport, outcome))
         ways[name] = _way(transport, outcome)
         problems += filter(None, [transport.problem, outcome and outcome.problem])
+    sharing = _sharing(outcomes, deadline)
+    problems += filter(None, [check.problem_of_sharing(sharing)])
+    facts["shares_memory"] = sharing and sharing.shares_memory
     return {
         "healthy": refused is None and any(way["works"] for way in ways.values()),
         "version": _version() if extension_error is None else None,
@@ -78,6 +85,19 @@ def examine(deadline: float, extension_error: str | None) -> dict[str, Any]:
     }
 
 
+def _sharing(
+    outcomes: list[tuple[transports.Transport, check.Outcome]], deadline: float
+) -> check.Outcome | None:
+    """A check in which two processes could share memory; None where no transport works."""
+    working = {transport.name: (transport, outcome) for transport, outcome in outcomes}
+    working = {name: pair for name, pair in working.items() if pair[1].problem is None}
+    if "mpi" in working:
+        return working["mpi"][1]
+    if "ucx" in working:
+        return check.run(working["ucx"][0], deadline, shared_memory=True)
+    return None
+
+
 def _way(transport: transports.Transport, outcome: check.Outcome | None) -> dict[str, Any]:
     """A transport, and what its check measured where it works."""
     tried = outcome is not None
@@ -86,7 +106,8 @@ def _way(transport: transports.Transport, outcome: check.Outcome | None) -> dict
     del way["name"], way["problem"]
     if works:
         way["check"] = dataclasses.asdict(outcome)
-        del way["check"]["problem"]
+        for name in ("problem", "shares_memory", "not_shared"):
+            del way["check"][name]
     return way
 
 

@@ -16,7 +16,7 @@ LAUNCHER = re.compile(
     r"|(LOCAL_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)"
 )
 SHARED_MEMORY = "/dev/shm"
-ENOUGH_SHARED_BYTES = 64 << 20  # a few MiB for each of 16 ranks; containers often have less free
+ENOUGH_SHARED_BYTES = 64 << 20  # 4 MiB for each of 16 ranks; containers often have less free
 
 
 def describe() -> dict[str, Any]:
@@ -40,13 +40,14 @@ def problems(machine: dict[str, Any]) -> list[Problem]:
         return [Problem(f"there is no {SHARED_MEMORY} that can be written to", _DO_SHARED)]
     if shared["free_bytes"] < ENOUGH_SHARED_BYTES:
         free = f"{shared['free_bytes'] / 2**20:.0f} MiB are free in {SHARED_MEMORY}"
-        return [Problem(f"only {free}: ranks of one host may have to do without it", _DO_SHARED)]
+        return [Problem(f"only {free}: others than cpdcomm may run short of it", _DO_SHARED)]
     return []
 
 
 _DO_SHARED = (
-    f"mount {SHARED_MEMORY} larger (docker run --shm-size=1g); until then ranks of one host talk "
-    "over MPI or UCX alone, which is slower, and CPDCOMM_SHARED_MEMORY=off makes that a choice"
+    f"mount {SHARED_MEMORY} larger (docker run --shm-size=1g): Open MPI takes 4 MiB of it for each "
+    "rank and is slower without, and workers of torch's DataLoader fail; the memory that ranks of "
+    "cpdcomm share does not lie there"
 )
 
 

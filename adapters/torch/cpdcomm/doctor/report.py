@@ -15,6 +15,7 @@ def text(findings: dict[str, Any]) -> str:
         [
             f"cpdcomm {findings['version'] or '(not loaded)'} in {findings['folder']}",
             *_machine(findings["machine"]),
+            _row("memory", _sharing(findings["machine"]["shares_memory"])),
             *(_way(name, way) for name, way in findings["transports"].items()),
             "",
             *_problems(findings["problems"]),
@@ -51,6 +52,12 @@ def _shared_memory(shared: dict[str, int] | None) -> str:
     if shared is None:
         return "none"
     return f"{shared['bytes'] / 2**20:.0f} MiB, {shared['free_bytes'] / 2**20:.0f} MiB free"
+
+
+def _sharing(shares: bool | None) -> str:
+    if shares is None:
+        return "not tried"
+    return "shared by two processes" if shares else "not shared between processes"
 
 
 def _variables(variables: dict[str, str]) -> str:
