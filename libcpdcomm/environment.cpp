@@ -131,6 +131,9 @@ constexpr std::array kVariables = {
              [](std::string_view text, Environment& s) { s.debug = parse_debug(text); }},
 };
 
+/// What programs sum besides their gradients is smaller: counts, losses, metrics.
+constexpr std::size_t kMinBytes = 4096;
+
 /// Levenshtein's distance: how many letters differ.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -179,6 +182,7 @@ std::string collectives(const Selection& selection) {
 
 Environment read_environment() {
   Environment settings;
+  settings.selection.min_bytes = kMinBytes;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
     const std::size_t equals = text.find('=');

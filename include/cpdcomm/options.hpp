@@ -152,7 +152,7 @@ CPDCOMM_API const AllreduceOptions& environment_options();
 /// Which calls of programs that do not name this library (torch.distributed's own) travel in the
 /// wire format that the options say: SUM and AVG of floats alone, and never smaller ones.
 struct Selection {
-  std::size_t min_bytes = 0;  ///< the least that a call's tensors have together
+  std::size_t min_bytes = 0;  ///< the least that a tensor has, or a rank's share of it
   bool all_reduce = true;
   bool reduce_scatter = false;
   bool all_gather = false;
@@ -162,7 +162,7 @@ struct Selection {
 /// @throws Error invalid_argument that names the one that is unknown
 CPDCOMM_API Selection parse_collectives(std::string_view text);
 
-/// What the environment says of it.
+/// What the environment says of it; min_bytes is 4096 there unless set, so that counts stay exact.
 CPDCOMM_API const Selection& environment_selection();
 /// CPDCOMM_TRANSPORT: "auto", "mpi" or "ucx".
 CPDCOMM_API const std::string& environment_transport();

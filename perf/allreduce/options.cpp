@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "allreduce/help.hpp"
+#include "allreduce/neutral.hpp"
 #include "common/arguments.hpp"
 #include "cpdcomm/error.hpp"
 
@@ -76,8 +77,8 @@ void add_amounts(CLI::App& app, Options& o) {
   add_size(app, "-e,--maxbytes", o.max_bytes, "largest vector", "32M");
   add_size(app, "-i,--stepbytes", o.step_bytes, "from one size to the next, if not by -f", "1M");
   app.add_option("-f,--stepfactor", o.step_factor, "each size so many times the one before")
-      ->check(CLI::Range(2, 1 << 20))
-      ->option_text("N");
+      ->check(CLI::Range(1, 1 << 20))
+      ->option_text("N  (default: 1, which is steps of -i)");
   app.add_option("-n,--iters", o.iterations, "timed calls of each contender and size")
       ->check(CLI::Range(1, 1000000))
       ->option_text("N  (default: 20)");
@@ -145,6 +146,33 @@ void add_sums(CLI::App& app, Options& o) {
       ->option_text("mpi,ring,direct,none  (default: mpi)");
 }
 
+/// 0 is nccl-tests' word for its own default.
+CLI::Validator seconds_or_0() {
+  return CLI::Validator(
+      [](std::string& text) {
+        if (text == "0") return std::string();
+        const std::string wrong = seconds()(text);
+        return wrong.empty() ? wrong : wrong + ", or 0";
+      },
+      "");
+}
+
+/// What nccl-tests takes and this program has no use for: only values that change nothing.
+void add_neutral(CLI::App& app) {
+  for (const NeutralOption& option : kNeutralOptions) {
+    const std::vector<std::string> allowed = CLI::detail::split(option.allowed, '|');
+    const auto check = [allowed, option](const std::string& value) {
+      if (std::ranges::find(allowed, value) != allowed.end()) return;
+      const std::string flags = option.flags;
+      throw CLI::ValidationError(fmt::format("{}: {} is not allowed, only {}: {}",
+                                             flags.substr(flags.find('-', 1)), value,
+                                             fmt::join(allowed, ", "), option.why));
+    };
+    app.add_option_function<std::string>(option.flags, check)
+        ->group("");  // --help names them in one place
+  }
+}
+
 void add_library(CLI::App& app, Options& o) {
   add_choice(app, "--transport", o.transport, kTransports, "what carries the library's messages",
              "mpi|ucx  (default: mpi)");
@@ -175,14 +203,15 @@ void add_rest(CLI::App& app, Options& o) {
       ->option_text("SIZE  (default: the library's)");
   add_library(app, o);
   app.add_option_function<double>(
-         "--timeout",
+         "-T,--timeout",
          [&o](double seconds) {
+           if (seconds == 0) return;
            o.communicator.timeout =
                std::chrono::milliseconds(static_cast<long long>(seconds * 1e3));
          },
          "seconds after which a call of the library that makes no end\n"
-         "is an error")
-      ->check(seconds())
+         "is an error; 0: the default")
+      ->check(seconds_or_0())
       ->option_text("S  (default: 1800)");
   add_choice(app, "--format", o.output, kOutputs, "what is printed",
              "table|csv|json|osu  (default: table)");
@@ -288,11 +317,12 @@ std::vector<std::pair<std::string, std::string>> Options::named() const {
 Parsed parse(int argc, const char* const* argv) {
   Parsed parsed;
   CLI::App app(kAbout, "cpd-allreduce-perf");
-  app.footer(kExamples);
+  app.footer(neutral_help() + kExamples);
   app.get_formatter()->column_width(34);
   add_amounts(app, parsed.options);
   add_sums(app, parsed.options);
   add_rest(app, parsed.options);
+  add_neutral(app);
   try {
     app.parse(argc, argv);
     check_together(parsed.options);

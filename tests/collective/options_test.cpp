@@ -139,15 +139,14 @@ TEST(EnvironmentDeathTest, SelectsWhatTravelsInTheWireFormat) {
   expect_under({}, 0, "^$", [] {
     const Selection& selection = environment_selection();
     return selection.all_reduce && !selection.reduce_scatter && !selection.all_gather &&
-           selection.min_bytes == 0;
+           selection.min_bytes == 4096;
   });
-  expect_under(
-      {{"CPDCOMM_MIN_BYTES", "4096"}, {"CPDCOMM_COLLECTIVES", "reduce_scatter,all_gather"}}, 0,
-      "^$", [] {
-        const Selection& selection = environment_selection();
-        return !selection.all_reduce && selection.reduce_scatter && selection.all_gather &&
-               selection.min_bytes == 4096;
-      });
+  expect_under({{"CPDCOMM_MIN_BYTES", "0"}, {"CPDCOMM_COLLECTIVES", "reduce_scatter,all_gather"}},
+               0, "^$", [] {
+                 const Selection& selection = environment_selection();
+                 return !selection.all_reduce && selection.reduce_scatter && selection.all_gather &&
+                        selection.min_bytes == 0;
+               });
   const auto read = [] { return &environment_selection() != nullptr; };
   expect_under({{"CPDCOMM_COLLECTIVES", "all_reduce,gather"}}, 2,
                "CPDCOMM_COLLECTIVES.*'gather'.*known are all_reduce", read);

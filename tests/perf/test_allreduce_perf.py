@@ -372,7 +372,7 @@ WRONG = {
         ("64M", "67108864"),
         ("nan", "nan"),
     ],
-    "-f": [("1", "1")],
+    "-f": [("0", "0")],
     "-n": [("0", "0")],
     "-d": [("int7", "int7"), ("0", "bfloat16,double,float,half")],
     "--format": [("x", "csv,json,osu,table")],
@@ -390,6 +390,19 @@ WRONG = {
     "--inner": [("foo", "foo")],
     "--across": [("rong", "rong")],
     "--frobnicate": [("1", "--frobnicate")],
+    # Of nccl-tests' own, what would mean another measurement.
+    "-g": [("8", "--ngpus: 8 is not allowed, only 1"), ("8", "mpirun -n")],
+    "--nthreads": [("2", "2 is not allowed, only 1")],
+    "-m": [("20", "only 1")],
+    "-N": [("0", "only 1")],
+    "-z": [("2", "only 0, 1, 3")],
+    "-G": [("1", "CUDA graphs")],
+    "-C": [("1", "only 0")],
+    "-R": [("2", "2 is not allowed")],
+    "-D": [("1", "--device_implementation")],
+    "-r": [("3", "no root")],
+    "-o": [("prod", "sum,avg")],
+    "-T": [("-1", "-1"), ("x", "x")],
 }
 
 
@@ -430,6 +443,33 @@ def test_results_that_cannot_be_printed_are_no_success():
     with open("/dev/full", "w") as full:
         finished = subprocess.run([PROGRAM, "-b", "4K", "-e", "4K", *FAST], stdout=full)
     assert finished.returncode == 2
+
+
+# The ends of command lines that people publish with their figures, and nccl-tests' own defaults.
+OF_NCCL_TESTS = [
+    "-b 8 -e 4K -f 2 -g 1 -t 1",
+    "-b 1K -e 1K -g 1 -c 1 -w 1 -G 0 -C 0 -a 1",
+    "-b 1K -e 3K -i 1K -f 1 -p 1 -z 1 -m 1 -N 1 -o sum -d float -r 0 -T 0",
+    "--minbytes 1K --maxbytes 1K --ngpus 1 --nthreads 1 --parallel_init 0 --blocking 0",
+]
+
+
+@pytest.mark.parametrize("words", OF_NCCL_TESTS)
+def test_command_lines_of_nccl_tests_run_as_they_are(words):
+    finished = perf(2, "-n", "3", *words.split(), "--wire", "none")
+    assert finished.code == 0, finished.output
+
+
+def test_help_names_what_is_taken_of_nccl_tests_and_all_of_it_is():
+    said = perf(1, "--help").output
+    begin = said.index("nccl-tests' other options")
+    named = said[begin : said.index("columns, after", begin)]
+    found = re.findall(r"(-\w) ([\w|]+)", named.split(":", 1)[1])
+    assert {"-g", "-t", "-m", "-p", "-G", "-C", "-z", "-D"} <= {flag for flag, _ in found}
+    for last in (0, -1):
+        words = [word for flag, text in found for word in (flag, text.split("|")[last])]
+        finished = perf(1, *FAST, "-b", "1K", "-e", "1K", "--wire", "none", *words)
+        assert finished.code == 0, finished.output
 
 
 def test_help_comes_once():

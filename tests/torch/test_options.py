@@ -18,7 +18,7 @@ def test_nothing_is_asked_for_by_default():
     options = cpdcomm.Options()
     assert all(getattr(options, field.name) is None for field in dataclasses.fields(options))
     policy = options.over_environment()
-    assert (policy.min_bytes, policy.all_reduce) == (0, True)
+    assert (policy.min_bytes, policy.all_reduce) == (4096, True)
     assert not policy.reduce_scatter and not policy.all_gather
     made = policy.options
     assert (made.wire, made.scaling) == ("fp32", "automatic")
@@ -112,8 +112,8 @@ def test_what_is_allowed_together(options):
 
 
 def test_which_calls_travel_in_the_wire_format():
-    made = cpdcomm.Options(min_bytes=4096, collectives=["reduce_scatter"]).over_environment()
-    assert made.min_bytes == 4096
+    made = cpdcomm.Options(min_bytes=0, collectives=["reduce_scatter"]).over_environment()
+    assert made.min_bytes == 0
     assert (made.all_reduce, made.reduce_scatter, made.all_gather) == (False, True, False)
     made = cpdcomm.Options(collectives="all_reduce,all_gather").over_environment()
     assert (made.all_reduce, made.reduce_scatter, made.all_gather) == (True, False, True)
@@ -194,6 +194,8 @@ PLAIN = {"scaling": "none"}
 
 
 def run(program, **environment):
+    """Without the least size of torch's own calls, so that small tensors show what is in force."""
+    environment = {"CPDCOMM_MIN_BYTES": "0"} | environment
     return mpirun.run([sys.executable, "-c", program], 40.0, **environment)
 
 
@@ -217,7 +219,7 @@ def test_the_environment_is_the_groups_default():
         "rounding=nearest_even",
         "result=full",
         "seed=default",
-        "collectives=all_reduce transport=auto",
+        "min_bytes=0 collectives=all_reduce transport=auto",
         "a group of 1 ends: all_reduce: 2 calls, 2 compressed, 0 bytes sent",
     ):
         assert words in said, said

@@ -45,8 +45,10 @@ class Options:
         across: of ``"hierarchical"``, the algorithm between hosts.
         inner: of ``"hierarchical"``, the format inside a host; ``"wire"`` is the wire format.
         result: of ``"exact"``, ``"full"`` or ``"wire"`` (the sum travels back cast once).
-        min_bytes: calls of ``torch.distributed`` with less than so many bytes of floats travel
-            exactly; 0 unless asked. :func:`all_reduce` asks by itself.
+        min_bytes: in calls of ``torch.distributed`` tensors of less than so many bytes travel
+            exactly; 4096 unless asked, so that counts and losses do, and 0 lets all be cast. Of
+            reduce-scatter and all-gather one rank's share counts. :func:`all_reduce`,
+            :func:`reduce_scatter` and the hooks ask by name, for every size.
         collectives: which calls of ``torch.distributed`` travel in the wire format: some of
             ``"all_reduce"`` (alone unless asked), ``"reduce_scatter"`` and ``"all_gather"``. All
             others are exact, and so is all that is not SUM or AVG of floats: :func:`stats` tells.

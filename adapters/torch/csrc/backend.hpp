@@ -25,6 +25,8 @@ struct Started {
   std::shared_ptr<Report> report;
 };
 
+struct Done;
+
 /// The torch.distributed backend "cpd" on CPU tensors. Collectives run one after the other, in the
 /// order of the calls, on a thread of the group's own; messages between two ranks go beside them.
 class Backend final : public c10d::Backend {
@@ -125,6 +127,18 @@ class Backend final : public c10d::Backend {
   struct Gathering {
     at::Tensor input;
     Tensors places;
+    AllreduceOptions options = {};
+  };
+  /// Tensors of an all-reduce that travel alike.
+  struct Part {
+    Tensors tensors;
+    AllreduceOptions options;
+  };
+  /// A tensor with a share for each rank, and where this rank's goes.
+  struct Scattering {
+    at::Tensor input;
+    at::Tensor output;
+    AllreduceOptions options = {};
   };
 
   template <typename Check>
@@ -134,8 +148,11 @@ class Backend final : public c10d::Backend {
   WorkPtr start(const Name& name, const Tensors& inputs, Tensors outputs, Job job);
   WorkPtr start_reduce(const Name& name, Tensors tensors, const c10d::ReduceOp& op,
                        Milliseconds timeout);
-  WorkPtr start_reduce_scatter(const Name& name, Tensors outputs, Tensors inputs,
+  WorkPtr start_reduce_scatter(const Name& name, const Tensors& outputs, const Tensors& inputs,
                                const c10d::ReduceScatterOptions& options);
+  WorkPtr start_uneven_reduce_scatter(const Name& name, const at::Tensor& output,
+                                      const Tensors& inputs,
+                                      const c10d::ReduceScatterOptions& options);
   WorkPtr start_allgather(const Name& name, Tensors outputs, std::vector<Gathering> gatherings,
                           Milliseconds timeout);
   Report exchange(const Tensors& outputs, const Tensors& inputs, Milliseconds timeout);
@@ -147,12 +164,16 @@ class Backend final : public c10d::Backend {
   void more_calls_follow() { called_ = false; }
   void refuse_unless_called();
 
-  AllreduceOptions options_for(const Policy& policy, bool wanted, const Tensors& tensors,
-                               ReduceOp op) const;
+  std::vector<Part> parts_of(const Tensors& tensors, ReduceOp op) const;
+  Scattering scattering_of(const at::Tensor& input, const at::Tensor& output,
+                           const c10d::ReduceScatterOptions& options) const;
+  void check_alike(const std::vector<std::int64_t>& sizes, Milliseconds timeout);
   void draw_seed(const AllreduceOptions& options);
   std::uint32_t agreed_seed(Milliseconds timeout);
   AllreduceOptions with_draws(AllreduceOptions options);
   void count_draws(const AllreduceOptions& options);
+  Done reduce_now(const Part& part);
+  Done scatter_now(const Scattering& scattering, bool more);
   Report allreduce_now(const std::vector<Tensor>& tensors, AllreduceOptions options);
   Report reduce_scatter_now(const ExplicitCall& call, const std::vector<std::size_t>& ends,
                             bool more);

@@ -50,6 +50,19 @@ void check_lists(const std::vector<TensorList>& lists, int ranks, const at::Tens
   }
 }
 
+void check_one_list(const std::vector<TensorList>& lists, const char* what, const char* side) {
+  if (lists.size() == 1) return;
+  invalid(std::string(what) + " takes one list of " + side + " tensors, not " +
+          std::to_string(lists.size()));
+}
+
+void check_like(const at::Tensor& output, const at::Tensor& input, const char* what) {
+  check_same_dtype(output, input, what);
+  if (output.numel() == input.numel()) return;
+  invalid(std::string(what) + "'s output has " + std::to_string(output.numel()) +
+          " values, this rank's input " + std::to_string(input.numel()));
+}
+
 void check_no_lists(const std::vector<TensorList>& lists, const char* what, const char* side) {
   for (const TensorList& list : lists) {
     if (list.empty()) continue;

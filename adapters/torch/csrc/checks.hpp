@@ -23,6 +23,11 @@ void check_as_many(const TensorList& outputs, const TensorList& inputs, const ch
 void check_lists(const std::vector<TensorList>& lists, int ranks, const at::Tensor& one,
                  const char* what, const char* side);
 
+/// @throws Error invalid_argument unless there is one list
+void check_one_list(const std::vector<TensorList>& lists, const char* what, const char* side);
+/// @throws Error invalid_argument unless the output has the values and the dtype of this rank's
+///         input
+void check_like(const at::Tensor& output, const at::Tensor& input, const char* what);
 /// @throws Error invalid_argument unless there are none, as on ranks that are not the root
 void check_no_lists(const std::vector<TensorList>& lists, const char* what, const char* side);
 /// @throws Error invalid_argument unless there is one tensor of one dtype for each rank

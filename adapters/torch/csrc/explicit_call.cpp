@@ -82,11 +82,7 @@ std::vector<Tensor> noted_parts_of(const std::vector<at::Tensor>& tensors,
 
 std::vector<Tensor> tensors_of(const Contiguous& dense) {
   std::vector<Tensor> tensors;
-  for (std::size_t i = 0; i < dense.size(); ++i) {
-    tensors.push_back({.data = dense[i].data_ptr(),
-                       .count = static_cast<std::size_t>(dense[i].numel()),
-                       .type = data_type_of(dense[i])});
-  }
+  for (std::size_t i = 0; i < dense.size(); ++i) tensors.push_back(tensor_of(dense[i]));
   return tensors;
 }
 

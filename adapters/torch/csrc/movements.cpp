@@ -24,13 +24,6 @@ at::Tensor dense(const at::Tensor& tensor) {
   return tensor.detach().resolve_conj().resolve_neg().contiguous();
 }
 
-/// The library's view of a contiguous tensor.
-Tensor tensor_of(const at::Tensor& tensor) {
-  return {.data = tensor.data_ptr(),
-          .count = static_cast<std::size_t>(tensor.numel()),
-          .type = data_type_of(tensor)};
-}
-
 std::vector<std::size_t> sizes_in_bytes(const TensorList& tensors) {
   std::vector<std::size_t> sizes;
   for (const at::Tensor& tensor : tensors) sizes.push_back(tensor.nbytes());
@@ -80,18 +73,21 @@ Backend::WorkPtr Backend::start_allgather(const Name& name, Tensors outputs,
                                           Milliseconds asked_timeout) {
   const Policy policy = in_force(policy_);
   Tensors inputs;
-  for (const Gathering& gathering : gatherings) inputs.push_back(gathering.input);
-  AllreduceOptions options =
-      options_for(policy, policy.selection.all_gather, inputs, ReduceOp::sum);
-  options.timeout = timeout_of(asked_timeout);
-  draw_seed(options);
-  return start(name, inputs, std::move(outputs), [this, gatherings, options] {
+  for (Gathering& gathering : gatherings) {
+    inputs.push_back(gathering.input);
+    const bool wanted = policy.selection.all_gather && is_compressible(gathering.input);
+    gathering.options = options_for(policy, wanted, ReduceOp::sum, gathering.input.nbytes());
+    gathering.options.timeout = timeout_of(asked_timeout);
+    draw_seed(gathering.options);
+  }
+  return start(name, inputs, std::move(outputs), [this, gatherings] {
     const at::NoGradGuard no_grad;
     Done done;
     for (const Gathering& gathering : gatherings) {
+      const AllreduceOptions& options = gathering.options;
       const at::Tensor mine = dense(gathering.input);
       const at::Tensor all = at::empty({getSize(), mine.numel()}, mine.options());
-      const bool low = !options.wire.is_fp32() && is_compressible(mine);
+      const bool low = !options.wire.is_fp32();
       const AllreduceOptions drawn = low ? with_draws(options) : options;
       const Report report =
           low ? communicator().allgather(mine.data_ptr(), tensor_of(all), drawn)

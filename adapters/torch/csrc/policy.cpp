@@ -37,4 +37,26 @@ Policy in_force(Policy policy) {
   return policy;
 }
 
+AllreduceOptions options_for(const Policy& policy, bool wanted, ReduceOp op, std::size_t bytes) {
+  const bool is_sum = op == ReduceOp::sum || op == ReduceOp::average;
+  const bool is_small = bytes < policy.selection.min_bytes && !is_lossless(policy.options);
+  if (!wanted || !is_sum || is_small) return exact_options(policy, op);
+  AllreduceOptions options = policy.options;
+  options.op = op;
+  return options;
+}
+
+AllreduceOptions exact_options(const Policy& policy, ReduceOp op) {
+  AllreduceOptions exact;
+  exact.op = op;
+  exact.algorithm = policy.options.algorithm;
+  exact.across = policy.options.across;
+  exact.timeout = policy.options.timeout;
+  return exact;
+}
+
+bool is_lossless(const AllreduceOptions& options) {
+  return options.wire.is_fp32() && (!options.inner || options.inner->is_fp32());
+}
+
 }  // namespace cpdcomm::torch_adapter

@@ -39,11 +39,21 @@ ReduceOp op_of(const c10d::ReduceOp& op, bool is_bool) {
   }
 }
 
+/// Complex numbers have no order, no bits, and no product part by part.
+void check_complex(const at::Tensor& tensor, const c10d::ReduceOp& op) {
+  if (!tensor.is_complex() || op == c10d::ReduceOp::SUM || op == c10d::ReduceOp::AVG) return;
+  throw Error(ErrorCode::unsupported,
+              "a tensor of dtype " + dtype_name(tensor) + " is reduced with SUM and AVG alone");
+}
+
 /// The operator for a call's tensors.
 /// @throws Error unsupported, also where one of them cannot be reduced
 ReduceOp op_for(const c10d::ReduceOp& op, const std::vector<at::Tensor>& tensors) {
   const auto is_bool = [](const at::Tensor& tensor) { return tensor.scalar_type() == at::kBool; };
-  for (const at::Tensor& tensor : tensors) static_cast<void>(data_type_of(tensor));
+  for (const at::Tensor& tensor : tensors) {
+    static_cast<void>(data_type_of(tensor));
+    check_complex(tensor, op);
+  }
   const auto bools = std::ranges::count_if(tensors, is_bool);
   if (bools != 0 && static_cast<std::size_t>(bools) != tensors.size()) {
     throw Error(
@@ -80,6 +90,24 @@ std::int64_t hash_of_shape(const at::Tensor& tensor) {
   return static_cast<std::int64_t>(std::hash<std::string>()(text));
 }
 
+std::int64_t hash_of_sizes(const std::vector<std::int64_t>& sizes) {
+  std::string text;
+  for (const std::int64_t size : sizes) text += std::to_string(size) + ",";
+  return static_cast<std::int64_t>(std::hash<std::string>()(text));
+}
+
+/// One row for each tensor, filled up with zeros.
+at::Tensor padded_rows(const std::vector<at::Tensor>& tensors, std::int64_t length) {
+  const at::NoGradGuard no_grad;
+  const auto count = static_cast<std::int64_t>(tensors.size());
+  const at::Tensor rows = at::zeros({count, length}, tensors[0].options());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const at::Tensor& tensor = tensors[static_cast<std::size_t>(i)];
+    rows[i].narrow(0, 0, tensor.numel()).copy_(tensor.detach().reshape(-1));
+  }
+  return rows;
+}
+
 void check_scattered(const at::Tensor& output, const at::Tensor& input, int ranks) {
   if (input.numel() == output.numel() * ranks && input.scalar_type() == output.scalar_type())
     return;
@@ -89,26 +117,6 @@ void check_scattered(const at::Tensor& output, const at::Tensor& input, int rank
 }
 
 }  // namespace
-
-/// What a call of torch.distributed's asks for.
-/// @param wanted  whether calls of its kind may travel in a wire format at all
-AllreduceOptions Backend::options_for(const Policy& policy, bool wanted, const Tensors& tensors,
-                                      ReduceOp op) const {
-  AllreduceOptions options = policy.options;
-  options.op = op;
-  std::size_t bytes = 0;
-  for (const at::Tensor& tensor : tensors) {
-    if (is_compressible(tensor)) bytes += tensor.nbytes();
-  }
-  const bool is_sum = op == ReduceOp::sum || op == ReduceOp::average;
-  if (wanted && is_sum && bytes >= policy.selection.min_bytes) return options;
-  AllreduceOptions exact;
-  exact.op = op;
-  exact.algorithm = options.algorithm;
-  exact.across = options.across;
-  exact.timeout = options.timeout;
-  return exact;
-}
 
 /// Rank 0 draws a seed where the group needs one: once, on the caller's thread, so that it has its
 /// place among what else the caller draws.
@@ -156,23 +164,56 @@ Report Backend::allreduce_now(const std::vector<Tensor>& tensors, AllreduceOptio
   return report;
 }
 
+/// The tensors of one call, those apart that must stay exact beside others that need not: a count
+/// among gradients. What is exact by its type goes with either.
+std::vector<Backend::Part> Backend::parts_of(const Tensors& tensors, ReduceOp op) const {
+  const Policy policy = in_force(policy_);
+  const auto options_of = [&](std::size_t bytes) {
+    return options_for(policy, policy.selection.all_reduce, op, bytes);
+  };
+  Part low{{}, options_of(SIZE_MAX)};
+  if (is_lossless(low.options)) return {{tensors, low.options}};
+  Part rest{{}, exact_options(policy, op)};
+  bool apart = false;
+  for (const at::Tensor& tensor : tensors) {
+    const bool is_low = is_compressible(tensor) && !is_lossless(options_of(tensor.nbytes()));
+    (is_low ? low : rest).tensors.push_back(tensor);
+    apart = apart || (!is_low && (is_compressible(tensor) || tensor.is_complex()));
+  }
+  if (low.tensors.empty()) return {{tensors, rest.options}};
+  if (!apart) return {{tensors, low.options}};
+  return {low, rest};
+}
+
+Done Backend::reduce_now(const Part& part) {
+  const Contiguous dense(part.tensors);
+  std::vector<Tensor> described = tensors_of(dense);
+  if (is_low_precision(described, part.options)) {
+    described = noted_parts_of(part.tensors, dense);
+  }
+  const Report report = allreduce_now(described, part.options);
+  dense.copy_back();
+  return Done{report, is_low_precision(described, part.options)};
+}
+
 Backend::WorkPtr Backend::start_reduce(const Name& name, Tensors tensors, const c10d::ReduceOp& op,
                                        Milliseconds timeout) {
-  AllreduceOptions options;
+  std::vector<Part> parts;
   validate([&] {
     check_all_cpu(tensors);
-    const Policy policy = in_force(policy_);
-    options = options_for(policy, policy.selection.all_reduce, tensors, op_for(op, tensors));
+    parts = parts_of(tensors, op_for(op, tensors));
   });
-  limit(options, timeout);
-  draw_seed(options);
-  return start(name, tensors, tensors, [this, tensors, options] {
-    const Contiguous dense(tensors);
-    std::vector<Tensor> described = tensors_of(dense);
-    if (is_low_precision(described, options)) described = noted_parts_of(tensors, dense);
-    const Report report = allreduce_now(described, options);
-    dense.copy_back();
-    return Done{report, is_low_precision(described, options)};
+  for (Part& part : parts) {
+    limit(part.options, timeout);
+    draw_seed(part.options);
+  }
+  return start(name, tensors, tensors, [this, parts] {
+    Done done;
+    for (const Part& part : parts) {
+      if (&part != &parts.front()) more_calls_follow();
+      done.add(reduce_now(part));
+    }
+    return done;
   });
 }
 
@@ -269,32 +310,44 @@ Backend::WorkPtr Backend::reduce(Tensors& tensors, const c10d::ReduceOptions& op
                });
 }
 
-Backend::WorkPtr Backend::start_reduce_scatter(const Name& name, Tensors outputs, Tensors inputs,
-                                               const c10d::ReduceScatterOptions& asked) {
-  AllreduceOptions options;
-  validate([&] {
-    check_all_cpu(inputs);
-    check_all_cpu(outputs);
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      check_scattered(outputs[i], inputs[i], getSize());
-    }
-    const Policy policy = in_force(policy_);
-    options = options_for(policy, policy.selection.reduce_scatter, inputs,
-                          op_for(asked.reduceOp, inputs));
-  });
+/// @throws Error invalid_argument, unsupported
+Backend::Scattering Backend::scattering_of(const at::Tensor& input, const at::Tensor& output,
+                                           const c10d::ReduceScatterOptions& asked) const {
+  check_all_cpu({input, output});
+  check_scattered(output, input, getSize());
+  const Policy policy = in_force(policy_);
+  const bool wanted = policy.selection.reduce_scatter && is_compressible(input);
+  const ReduceOp op = op_for(asked.reduceOp, {input});
+  AllreduceOptions options = options_for(policy, wanted, op, output.nbytes());
   options.timeout = timeout_of(asked.timeout);
-  draw_seed(options);
-  return start(name, inputs, outputs, [this, inputs, outputs, options] {
-    Done done;
+  return {input, output, options};
+}
+
+/// @param more  whether the operation goes on with another one
+Done Backend::scatter_now(const Scattering& scattering, bool more) {
+  ExplicitCall call;
+  call.tensors = {scattering.input};
+  call.outputs = {scattering.output};
+  call.options = scattering.options;
+  const Report report = reduce_scatter_now(call, {}, more);
+  return {report, !call.options.wire.is_fp32()};
+}
+
+Backend::WorkPtr Backend::start_reduce_scatter(const Name& name, const Tensors& outputs,
+                                               const Tensors& inputs,
+                                               const c10d::ReduceScatterOptions& options) {
+  std::vector<Scattering> scatterings;
+  validate([&] {
+    op_for(options.reduceOp, inputs);  // of them together
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      ExplicitCall call;
-      call.tensors = {inputs[i]};
-      call.outputs = {outputs[i]};
-      call.options = options;
-      const Report report = reduce_scatter_now(call, {}, i + 1 < outputs.size());
-      done.report.wire_bytes += report.wire_bytes;
-      done.report.logical_bytes += report.logical_bytes;
-      done.low_precision |= !options.wire.is_fp32() && is_compressible(inputs[i]);
+      scatterings.push_back(scattering_of(inputs[i], outputs[i], options));
+    }
+  });
+  for (const Scattering& scattering : scatterings) draw_seed(scattering.options);
+  return start(name, inputs, outputs, [this, scatterings] {
+    Done done;
+    for (const Scattering& scattering : scatterings) {
+      done.add(scatter_now(scattering, &scattering != &scatterings.back()));
     }
     return done;
   });
@@ -302,14 +355,55 @@ Backend::WorkPtr Backend::start_reduce_scatter(const Name& name, Tensors outputs
 
 Backend::WorkPtr Backend::reduce_scatter(Tensors& outputs, TensorLists& inputs,
                                          const c10d::ReduceScatterOptions& options) {
-  at::Tensor flat;
+  bool even = true;
   validate([&] {
     check_one(outputs, "reduce_scatter");
-    check_lists(inputs, getSize(), outputs[0], "reduce_scatter", "input");
-    flat = flatten(inputs[0]);
+    check_one_list(inputs, "reduce_scatter", "input");
+    check_all_cpu(outputs);
+    check_all_cpu(inputs[0]);
+    check_for_each_rank(inputs[0], getSize(), "reduce_scatter", "input");
+    check_like(outputs[0], inputs[0][static_cast<std::size_t>(getRank())], "reduce_scatter");
+    for (const at::Tensor& part : inputs[0]) even = even && part.numel() == outputs[0].numel();
   });
-  return start_reduce_scatter({OpType::REDUCE_SCATTER, "cpd:reduce_scatter"}, outputs, {flat},
-                              options);
+  const Name name{OpType::REDUCE_SCATTER, "cpd:reduce_scatter"};
+  if (even) return start_reduce_scatter(name, outputs, {flatten(inputs[0])}, options);
+  return start_uneven_reduce_scatter(name, outputs[0], inputs[0], options);
+}
+
+/// All shares become as long as the longest, by zeros that the sum leaves alone. The ranks first
+/// compare what they take each other's shares to be: padded, unequal ones would look alike.
+Backend::WorkPtr Backend::start_uneven_reduce_scatter(const Name& name, const at::Tensor& output,
+                                                      const Tensors& inputs,
+                                                      const c10d::ReduceScatterOptions& options) {
+  std::vector<std::int64_t> sizes;
+  for (const at::Tensor& part : inputs) sizes.push_back(part.numel());
+  Scattering padded;
+  validate([&] {
+    const at::Tensor rows = padded_rows(inputs, *std::ranges::max_element(sizes));
+    padded = scattering_of(rows, at::empty_like(rows[0]), options);
+  });
+  draw_seed(padded.options);
+  return start(name, inputs, {output}, [this, padded, sizes, output] {
+    check_alike(sizes, padded.options.timeout);
+    const Done done = scatter_now(padded, false);
+    unflatten(padded.output, {output});
+    return done;
+  });
+}
+
+/// @throws Error mismatch where a rank has other sizes
+void Backend::check_alike(const std::vector<std::int64_t>& sizes, Milliseconds timeout) {
+  const std::int64_t mine = hash_of_sizes(sizes);
+  std::vector<std::int64_t> of_all(sizes.size());
+  communicator().allgather(std::as_bytes(std::span(&mine, 1)),
+                           std::as_writable_bytes(std::span(of_all)), timeout);
+  const auto other = std::ranges::find_if(of_all, [&](auto hash) { return hash != of_all[0]; });
+  if (other != of_all.end()) {
+    throw Error(ErrorCode::mismatch, "reduce_scatter: the tensors of rank " +
+                                         std::to_string(other - of_all.begin()) +
+                                         " have other sizes than those of rank 0");
+  }
+  more_calls_follow();
 }
 
 Backend::WorkPtr Backend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input,
@@ -369,7 +463,7 @@ Report Backend::reduce_scatter_now(const ExplicitCall& call, const std::vector<s
                                    bool more) {
   AllreduceOptions options = with_draws(call.options);
   if (options.algorithm != Algorithm::ring) options.algorithm = Algorithm::direct;
-  const at::Tensor parts = call.tensors[0].detach().resolve_neg().contiguous();
+  const at::Tensor parts = call.tensors[0].detach().resolve_conj().resolve_neg().contiguous();
   const Contiguous outputs(call.outputs);
   Tensor share = tensors_of(outputs).front();
   share.input_exponent = call.input_exponent;

@@ -14,6 +14,13 @@ namespace cpdcomm::torch_adapter {
 struct Done {
   Report report;
   bool low_precision = false;
+
+  /// Of an operation in parts: the next of them.
+  void add(const Done& part) {
+    report.wire_bytes += part.report.wire_bytes;
+    report.logical_bytes += part.report.logical_bytes;
+    low_precision = low_precision || (part.low_precision && part.report.compressed);
+  }
 };
 
 /// What `check` throws is this rank's own fault; the peers learn of it.

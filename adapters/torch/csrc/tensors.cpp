@@ -9,12 +9,15 @@ namespace cpdcomm::torch_adapter {
 DataType data_type_of(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kFloat:
+    case at::kComplexFloat:
       return DataType::fp32;
     case at::kBFloat16:
       return DataType::bf16;
     case at::kHalf:
+    case at::kComplexHalf:
       return DataType::fp16;
     case at::kDouble:
+    case at::kComplexDouble:
       return DataType::fp64;
     case at::kChar:
       return DataType::int8;
@@ -31,8 +34,15 @@ DataType data_type_of(const at::Tensor& tensor) {
       throw Error(ErrorCode::unsupported,
                   "a tensor of dtype " + dtype_name(tensor) +
                       " cannot be reduced: float32, bfloat16, float16, float64, int8, uint8, "
-                      "int16, int32, int64 and bool can");
+                      "int16, int32, int64, bool and complex can");
   }
+}
+
+Tensor tensor_of(const at::Tensor& tensor) {
+  const std::size_t parts = tensor.is_complex() ? 2 : 1;
+  return {.data = tensor.data_ptr(),
+          .count = parts * static_cast<std::size_t>(tensor.numel()),
+          .type = data_type_of(tensor)};
 }
 
 bool is_compressible(const at::Tensor& tensor) {

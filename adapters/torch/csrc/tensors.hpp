@@ -9,11 +9,16 @@
 
 namespace cpdcomm::torch_adapter {
 
-/// The library's type for a torch dtype; bool travels as uint8.
+/// The library's type for a torch dtype; bool travels as uint8, a complex number as two floats.
 /// @throws Error unsupported that names the dtype and lists what is allowed
 DataType data_type_of(const at::Tensor& tensor);
 
-/// Whether a wire format can carry a tensor's values: float32, bfloat16, float16.
+/// The library's view of a contiguous tensor.
+/// @throws Error as data_type_of
+Tensor tensor_of(const at::Tensor& tensor);
+
+/// Whether a wire format can carry a tensor's values: float32, bfloat16, float16. Complex numbers
+/// stay exact: whoever wants fewer bits of their parts passes torch.view_as_real.
 bool is_compressible(const at::Tensor& tensor);
 
 /// A tensor's dtype as people write it: "int64".

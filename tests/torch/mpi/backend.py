@@ -19,7 +19,11 @@ import cpdcomm
 
 INTEGERS = [torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64]
 FLOATS = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
-GROUPS = [{}, {"wire": "e4m3"}, {"wire": "e3m0", "algorithm": "ring", "accumulate": "kahan"}]
+GROUPS = [
+    {},
+    {"wire": "e4m3", "min_bytes": 0},
+    {"wire": "e3m0", "algorithm": "ring", "accumulate": "kahan", "min_bytes": 0},
+]
 
 
 def groups():
@@ -68,7 +72,7 @@ def integers_are_exact(ranks):
 @check
 def large_integers_are_exact(ranks):
     """Beyond what a float holds; sums wrap as torch's do."""
-    group = harness.new_group(wire="e4m3")
+    group = harness.new_group(wire="e4m3", min_bytes=0)
     for dtype in INTEGERS:
         info = torch.iinfo(dtype)
         values = torch.tensor(
@@ -228,7 +232,7 @@ def a_chain_of_futures(ranks):
 @check
 def many_in_flight(ranks):
     """They run in the order of the calls, whoever is waited for first."""
-    group = harness.new_group(wire="e4m3")
+    group = harness.new_group(wire="e4m3", min_bytes=0)
     xs = [torch.full((n * 97,), float(ranks.rank == 0)) for n in range(60)]
     works = []
     for i, x in enumerate(xs):
@@ -409,7 +413,7 @@ def halves(ranks):
     members = [list(range(middle)), list(range(middle, ranks.size))]
     wires = ["e4m3", "bf16"]
     made = [
-        dist.new_group(m, pg_options=cpdcomm.Options(wire=w, timeout=20))
+        dist.new_group(m, pg_options=cpdcomm.Options(wire=w, min_bytes=0, timeout=20))
         for m, w in zip(members, wires, strict=True)
     ]
     mine = 0 if ranks.rank < middle else 1
@@ -445,7 +449,8 @@ def every_other_rank_backwards(ranks):
 def a_group_of_one(ranks):
     """No peers: one cast, and no byte on the wire."""
     alone = [
-        dist.new_group([r], pg_options=cpdcomm.Options(wire="e4m3")) for r in range(ranks.size)
+        dist.new_group([r], pg_options=cpdcomm.Options(wire="e4m3", min_bytes=0))
+        for r in range(ranks.size)
     ]
     group = alone[ranks.rank]
     x = torch.tensor([1.03, -300.0, 0.0])
@@ -464,7 +469,7 @@ def a_group_of_one(ranks):
 def many_groups(ranks):
     """Made, used and let go."""
     for i in range(30):
-        group = harness.new_group(wire="e4m3" if i % 2 else "fp32")
+        group = harness.new_group(wire="e4m3" if i % 2 else "fp32", min_bytes=0)
         x = torch.ones(100)
         dist.all_reduce(x, group=group)
         assert (x == ranks.size).all()
@@ -473,7 +478,7 @@ def many_groups(ranks):
 
 @check
 def options_may_be_copied(ranks):
-    options = cpdcomm.Options(wire="e4m3", accumulate="kahan", timeout=20)
+    options = cpdcomm.Options(wire="e4m3", accumulate="kahan", min_bytes=0, timeout=20)
     twin = copy.deepcopy(options)
     assert twin == options
     group = dist.new_group(pg_options=twin)

@@ -167,7 +167,7 @@ def unused_parameters(ranks):
         def forward(self, x, branch):
             return self.branches[branch](x)
 
-    group = harness.new_group(wire="e4m3")
+    group = harness.new_group(wire="e4m3", min_bytes=0)
     model = wrapped(group, Branches(), find_unused_parameters=True)
     for branch in range(2):
         model.zero_grad()
@@ -186,7 +186,7 @@ def parameters_and_buffers_of_rank_0_win(ranks):
         torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2)
     )
     model[1].running_mean.fill_(ranks.rank)
-    model = wrapped(harness.new_group(wire="e3m0"), model)
+    model = wrapped(harness.new_group(wire="e3m0", min_bytes=0), model)
     ranks.agree([t.numpy() for t in model.state_dict().values()])
     assert (model.module[1].running_mean == 0).all()
     for _ in range(3):

@@ -150,7 +150,7 @@ def groups_ask_for_them(ranks):
         {"wire": "sign", "accumulate": "majority"},
         {"wire": "bfp8", "algorithm": "hierarchical", "inner": "wire", "across": "tree"},
     ):
-        group = harness.new_group(**options)
+        group = harness.new_group(**options, min_bytes=0)
         theirs, ours = (tensors([parts_of(ranks, 999)[ranks.rank]])[0] for _ in range(2))
         torch.distributed.all_reduce(theirs, group=group)
         ranks.all_reduce(ours, **options)

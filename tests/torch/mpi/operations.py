@@ -242,6 +242,270 @@ def empty_and_zero_dimensional(ranks):
     assert [place.item() for place in places] == list(range(ranks.size))
 
 
+def raised_by(function):
+    try:
+        function()
+    except Exception as error:
+        return error
+    raise AssertionError("nobody noticed")
+
+
+def complex_block(source, target, dtype=torch.complex64):
+    """As block(), with an imaginary part of its own."""
+    parts = torch.stack([block(source, target), block(target, source + 3)], dim=-1)
+    return torch.view_as_complex(parts.contiguous()).to(dtype)
+
+
+@check
+def complex_numbers(ranks):
+    """Sums and means of all kinds, of conjugates, too; never in a wire format."""
+    group = harness.new_group(wire="e3m0", min_bytes=0, collectives="all_reduce,reduce_scatter")
+    for dtype, op in [
+        (torch.complex64, dist.ReduceOp.SUM),
+        (torch.complex64, dist.ReduceOp.AVG),
+        (torch.complex128, dist.ReduceOp.SUM),
+    ]:
+        every = [[complex_block(s, t, dtype).conj() for t in range(ranks.size)]
+                 for s in range(ranks.size)]  # fmt: skip
+        scale = ranks.size if op == dist.ReduceOp.AVG else 1
+        wanted = [sum(every[s][t] for s in range(ranks.size)) / scale for t in range(ranks.size)]
+        mine = every[ranks.rank]
+        share = torch.empty(2, 37, dtype=dtype)
+        dist.reduce_scatter(share, mine, op=op, group=group)
+        assert torch.allclose(share, wanted[ranks.rank], rtol=1e-6)
+        one = torch.empty(1, 2, 37, dtype=dtype)
+        dist.reduce_scatter_tensor(one, torch.stack(mine).conj().resolve_conj().conj(), op=op,
+                                   group=group)  # fmt: skip
+        assert torch.allclose(one[0], wanted[ranks.rank], rtol=1e-6)
+        x = mine[0].clone()
+        dist.reduce(x, dst=1, op=op, group=group)
+        assert torch.allclose(x, wanted[0] if ranks.rank == 1 else mine[0], rtol=1e-6)
+        # As torch's traced operators ask; torch.distributed.all_reduce passes floats by itself.
+        options = dist.AllreduceOptions()
+        options.reduceOp = op
+        x = mine[0].clone()
+        group.allreduce([x], options).wait()
+        assert torch.allclose(x, wanted[0], rtol=1e-6)
+    for name, found in cpdcomm.stats(group).by_operation.items():
+        assert found.compressed == 0, f"{name}: {found}"
+
+
+@check
+def complex_numbers_have_no_largest(ranks):
+    for op in (dist.ReduceOp.MAX, dist.ReduceOp.PRODUCT):
+        x = torch.ones(3, dtype=torch.complex64)
+        error = raised_by(lambda x=x, op=op: dist.reduce(x, dst=0, op=op, group=ranks.group))
+        assert "complex64 is reduced with SUM and AVG alone" in str(error), repr(error)
+    ranks.still_sums()
+
+
+def rows(source, target, dtype=torch.float32):
+    """Of reduce-scatter, for rank `target`, which gets none where it is rank 1."""
+    count = 0 if target == 1 else 3 * target + 2
+    return ((torch.arange(4 * count) + 5 * source) % 9).reshape(4, count).t().to(dtype)
+
+
+@check
+def reduce_scattered_in_uneven_parts(ranks):
+    for dtype in (torch.float32, torch.bfloat16, torch.int64, torch.complex64):
+        mine = torch.empty_like(rows(0, ranks.rank, dtype))
+        parts = [rows(ranks.rank, target, dtype) for target in range(ranks.size)]
+        dist.reduce_scatter(mine, parts, group=ranks.group)
+        same([mine], [sum(rows(source, ranks.rank, dtype) for source in range(ranks.size))])
+    group = harness.new_group(wire="e5m7", min_bytes=0, collectives="reduce_scatter")
+    mine = torch.empty_like(rows(0, ranks.rank))
+    dist.reduce_scatter(mine, [rows(ranks.rank, target) for target in range(ranks.size)],
+                        op=dist.ReduceOp.AVG, group=group)  # fmt: skip
+    wanted = sum(rows(source, ranks.rank) for source in range(ranks.size)) / ranks.size
+    assert torch.allclose(mine, wanted, rtol=0.02)
+    assert operation(group, "reduce_scatter").compressed == 1
+
+
+@check
+def uneven_parts_that_differ(ranks):
+    """The longest is the same on all ranks, and so is what is padded."""
+    counts = [5 + (rank == 0) for rank in range(ranks.size)]
+    if ranks.rank == 0:
+        counts[2] = 4
+    parts = [torch.ones(count) for count in counts]
+    place = torch.empty(counts[ranks.rank])
+    error = raised_by(lambda: dist.reduce_scatter(place, parts, group=ranks.group))
+    assert isinstance(error, cpdcomm.MismatchError), repr(error)
+    assert "have other sizes than those of rank 0" in str(error), error
+    error = raised_by(lambda: dist.reduce_scatter(torch.empty(7), parts, group=ranks.group))
+    assert "output has 7 values, this rank's input" in str(error), error
+    ranks.still_sums()
+
+
+# --- whatever gloo takes --------------------------------------------------------------------------
+
+OPS = ["SUM", "AVG", "PRODUCT", "MIN", "MAX", "BAND", "BOR", "BXOR"]
+ALL_DTYPES = [*DTYPES, torch.int8, torch.int16, torch.int32, torch.complex32, torch.complex128]
+
+
+def values(dtype, count, seed):
+    """Of which every type holds sums and products."""
+    found = ((torch.arange(count) * 7 + 3 * seed) % 4 + 1).float()
+    return torch.complex(found, 5 - found).to(dtype) if dtype.is_complex else found.to(dtype)
+
+
+def reductions(ranks, group, dtype, op):
+    """A function for each way to reduce; each returns the results of this rank."""
+    own, everybody = ranks.rank, range(ranks.size)
+
+    def asked(options):
+        options.reduceOp = op
+        return options
+
+    def all_reduce():
+        x = values(dtype, 6, own)
+        dist.all_reduce(x, op=op, group=group)
+        return [x]
+
+    def all_reduce_as_it_is():
+        x = values(dtype, 6, own)
+        group.allreduce([x], asked(dist.AllreduceOptions())).wait()
+        return [x]
+
+    def all_reduce_coalesced():
+        xs = [values(dtype, 6, own), values(dtype, 3, own + 1)]
+        group.allreduce_coalesced(xs, asked(dist.AllreduceCoalescedOptions())).wait()
+        return xs
+
+    def reduce():
+        x = values(dtype, 6, own)
+        dist.reduce(x, dst=1, op=op, group=group)
+        return [x] if own == 1 else []
+
+    def reduce_scatter():
+        x = torch.zeros(6, dtype=dtype)
+        parts = [values(dtype, 6, own + target) for target in everybody]
+        dist.reduce_scatter(x, parts, op=op, group=group)
+        return [x]
+
+    def reduce_scatter_uneven():
+        x = torch.zeros(own + 1, dtype=dtype)
+        parts = [values(dtype, target + 1, own + target) for target in everybody]
+        dist.reduce_scatter(x, parts, op=op, group=group)
+        return [x]
+
+    def reduce_scatter_tensor():
+        x = torch.zeros(6, dtype=dtype)
+        dist.reduce_scatter_tensor(x, values(dtype, 6 * ranks.size, own), op=op, group=group)
+        return [x]
+
+    def reduce_scatter_coalesced():
+        xs = [torch.zeros(6, dtype=dtype), torch.zeros(2, dtype=dtype)]
+        parts = [values(dtype, len(x) * ranks.size, own) for x in xs]
+        options = asked(dist.ReduceScatterOptions())
+        group.reduce_scatter_tensor_coalesced(xs, parts, options).wait()
+        return xs
+
+    return [all_reduce, all_reduce_as_it_is, all_reduce_coalesced, reduce, reduce_scatter,
+            reduce_scatter_uneven, reduce_scatter_tensor, reduce_scatter_coalesced]  # fmt: skip
+
+
+def movements(ranks, group, dtype):
+    """The same of what moves tensors."""
+    own, everybody = ranks.rank, range(ranks.size)
+
+    def places(count=6):
+        return [torch.zeros(count, dtype=dtype) for _ in everybody]
+
+    def broadcast():
+        x = values(dtype, 6, own)
+        dist.broadcast(x, src=1, group=group)
+        return [x]
+
+    def all_gather():
+        xs = places()
+        dist.all_gather(xs, values(dtype, 6, own), group=group)
+        return xs
+
+    def all_gather_into_tensor():
+        x = torch.zeros(6 * ranks.size, dtype=dtype)
+        dist.all_gather_into_tensor(x, values(dtype, 6, own), group=group)
+        return [x]
+
+    def gather():
+        xs = places() if own == 1 else None
+        dist.gather(values(dtype, 6, own), xs, dst=1, group=group)
+        return xs or []
+
+    def scatter():
+        x = torch.zeros(6, dtype=dtype)
+        parts = [values(dtype, 6, target) for target in everybody] if own == 1 else None
+        dist.scatter(x, parts, src=1, group=group)
+        return [x]
+
+    def all_to_all_single():
+        x = torch.zeros(2 * ranks.size, dtype=dtype)
+        dist.all_to_all_single(x, values(dtype, 2 * ranks.size, own), group=group)
+        return [x]
+
+    def send_and_receive():
+        x = torch.zeros(6, dtype=dtype)
+        sent = dist.isend(values(dtype, 6, own), (own + 1) % ranks.size, group=group)
+        dist.recv(x, (own - 1) % ranks.size, group=group)
+        sent.wait()
+        return [x]
+
+    return [broadcast, all_gather, all_gather_into_tensor, gather, scatter, all_to_all_single,
+            send_and_receive]  # fmt: skip
+
+
+def comparable(x):
+    """gloo's sums of bools are bytes such as 2 and 3; torch does not compare complex32."""
+    if x.dtype == torch.bool:
+        return x.view(torch.uint8) != 0
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
+def same_or_next(a, b):
+    """gloo divides complex sums as complex numbers: a mean may be off by its last bit."""
+    a, b = comparable(a), comparable(b)
+    eps = torch.finfo(a.dtype).eps if a.is_floating_point() else 0
+    torch.testing.assert_close(a, b, rtol=2 * eps, atol=0)
+
+
+def taken_as_by_gloo(ours, theirs, label):
+    """Runs a function over gloo and over cpd; whether gloo takes it."""
+    try:
+        wanted = theirs()
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    try:
+        for a, b in zip(ours(), wanted, strict=True):
+            same_or_next(a, b)
+    except Exception as error:
+        raise AssertionError(f"{theirs.__name__} of {label}") from error
+    return True
+
+
+@check
+def all_reductions_of_gloo(ranks):
+    gloo = dist.new_group(backend="gloo")
+    taken = []
+    for dtype in ALL_DTYPES:
+        for name in OPS:
+            op = getattr(dist.ReduceOp, name)
+            both = (reductions(ranks, group, dtype, op) for group in (ranks.group, gloo))
+            taken += [
+                taken_as_by_gloo(*pair, f"{dtype} {name}") for pair in zip(*both, strict=True)
+            ]
+    assert sum(taken) > len(taken) / 3, f"gloo took {sum(taken)} of {len(taken)}"
+
+
+@check
+def all_movements_of_gloo(ranks):
+    gloo = dist.new_group(backend="gloo")
+    taken = []
+    for dtype in ALL_DTYPES:
+        both = (movements(ranks, group, dtype) for group in (ranks.group, gloo))
+        taken += [taken_as_by_gloo(*pair, dtype) for pair in zip(*both, strict=True)]
+    assert sum(taken) > len(taken) / 2, f"gloo took {sum(taken)} of {len(taken)}"
+
+
 # --- messages -------------------------------------------------------------------------------------
 
 
@@ -361,8 +625,82 @@ def small_tensors_stay_exact(ranks):
 
 
 @check
+def counts_and_losses_stay_exact_unasked(ranks):
+    """Whatever names the algorithm or the sum: less than 4 KiB of a call's own are not cast."""
+    every = ["all_reduce", "reduce_scatter", "all_gather"]
+    for options in (
+        {"wire": "e4m3", "algorithm": "direct", "collectives": every},
+        {"wire": "e4m3", "algorithm": "ring", "accumulate": "kahan", "collectives": every},
+        {"wire": "e4m3", "algorithm": "hierarchical", "inner": "wire"},
+        {"wire": "int8", "accumulate": "exact"},
+        {"wire": "int8", "accumulate": "exact", "result": "wire"},
+        {"wire": "sign", "accumulate": "majority"},
+    ):
+        group = harness.new_group(**options)
+        count = torch.tensor(49386.0 if ranks.rank == 0 else 0.0)
+        dist.all_reduce(count, group=group)
+        assert count.item() == 49386.0, f"{options}: {count}"
+        small = torch.full((1023,), 0.3086) * (ranks.rank == 0)
+        dist.all_reduce(small, group=group)
+        same([small], [torch.full((1023,), 0.3086)])
+        share, of_all = torch.empty(()), torch.empty(ranks.size)
+        dist.reduce_scatter_tensor(share, torch.full((ranks.size,), 49386.0), group=group)
+        assert share.item() == ranks.size * 49386.0, f"{options}: {share}"
+        dist.all_gather_into_tensor(of_all, torch.tensor([0.3086]), group=group)
+        same([of_all], [torch.full((ranks.size,), 0.3086)])
+        for name, found in cpdcomm.stats(group).by_operation.items():
+            assert found.compressed == 0, f"{options} {name}: {found}"
+        large = torch.full((1024,), 0.3086)
+        dist.all_reduce(large, group=group)
+        assert operation(group, "all_reduce").compressed == ("all_reduce" in options.get(
+            "collectives", ["all_reduce"]))  # fmt: skip
+
+
+@check
+def a_share_counts_on_any_number_of_ranks(ranks):
+    """All together have more than 4 KiB, each less."""
+    group = harness.new_group(wire="e3m0", collectives=["reduce_scatter", "all_gather"])
+    for count, compressed in ((1000, 0), (1024, 1)):
+        share, every = torch.empty(count), torch.empty(count * ranks.size)
+        dist.reduce_scatter_tensor(share, torch.full((count * ranks.size,), 1.1), group=group)
+        dist.all_gather_into_tensor(every, torch.full((count,), 1.1), group=group)
+        for name in ("reduce_scatter", "all_gather"):
+            assert operation(group, name).compressed == compressed, name
+        assert torch.equal(every, torch.full_like(every, 1.1)) == (compressed == 0)
+
+
+@check
+def a_count_among_gradients(ranks):
+    """One call of many tensors: what is small or complex stays exact beside what is not."""
+    for options in (
+        {"wire": "e3m0", "algorithm": "direct"},
+        {"wire": "sign", "accumulate": "majority"},
+        {"wire": "e3m0", "rounding": "stochastic"},
+    ):
+        group = harness.new_group(**options)
+        gradient, count = torch.full((2000,), 1.1), torch.tensor([49386.0])
+        number = torch.arange(3000) + ranks.rank
+        wave = torch.full((1000,), complex(1.1, 0.3)).to(torch.complex64)
+        exact = wave * ranks.size
+        group.allreduce_coalesced([count, gradient, wave, number]).wait()
+        assert count.item() == 49386.0 * ranks.size, f"{options}: {count}"
+        same([number], [torch.arange(3000) * ranks.size + sum(range(ranks.size))])
+        assert torch.allclose(wave, exact, rtol=1e-6), f"{options}: {wave}"
+        found = operation(group, "all_reduce")
+        assert (found.calls, found.compressed) == (1, 1), f"{options}: {found}"
+        ranks.agree([gradient.numpy()])
+
+
+@check
+def who_asks_by_name_compresses_what_is_small(ranks):
+    x = torch.tensor([49386.0]) * (ranks.rank == 0)
+    cpdcomm.all_reduce(x, wire="e4m3", algorithm="direct", group=ranks.group)
+    assert x.item() == 49152.0
+
+
+@check
 def integers_and_other_operators_stay_exact(ranks):
-    group = harness.new_group(wire="e3m0")
+    group = harness.new_group(wire="e3m0", min_bytes=0)
     dist.all_reduce(torch.arange(1000), group=group)
     largest = torch.full((1000,), 1.1 + ranks.rank)
     dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=group)
@@ -374,8 +712,9 @@ def integers_and_other_operators_stay_exact(ranks):
 def halves_are_compressed_on_request(ranks):
     torch.manual_seed(ranks.rank)
     parts = torch.randn(1000 * ranks.size)
-    plain = harness.new_group(wire="e4m3")
-    low = harness.new_group(wire="e4m3", collectives=["reduce_scatter", "all_gather"])
+    plain = harness.new_group(wire="e4m3", min_bytes=0)
+    halves = ["reduce_scatter", "all_gather"]
+    low = harness.new_group(wire="e4m3", min_bytes=0, collectives=halves)
     exact, rounded = torch.empty(1000), torch.empty(1000)
     dist.reduce_scatter_tensor(exact, parts, group=plain)
     dist.reduce_scatter_tensor(rounded, parts, group=low)
@@ -401,7 +740,7 @@ def halves_are_compressed_on_request(ranks):
 def a_context_wins_over_the_group(ranks):
     group = harness.new_group()
     x = torch.full((1000,), 1.1)
-    with cpdcomm.options(wire="e3m0", algorithm="direct"):
+    with cpdcomm.options(wire="e3m0", algorithm="direct", min_bytes=0):
         dist.all_reduce(x, group=group)
         with cpdcomm.options(wire="fp32"):
             dist.all_reduce(torch.ones(1000), group=group)
@@ -521,7 +860,9 @@ def a_future_is_done_when_its_work_is(ranks):
 
 @check
 def stochastic_gathers_draw_anew(ranks):
-    group = harness.new_group(wire="e3m0", rounding="stochastic", collectives=["all_gather"])
+    group = harness.new_group(
+        wire="e3m0", rounding="stochastic", min_bytes=0, collectives=["all_gather"]
+    )
     found = []
     for _ in range(2):
         every = torch.empty(1000 * ranks.size)
