@@ -150,6 +150,10 @@ struct CommunicatorOptions {
 /// Every rank makes the same calls in the same order. A call that throws counts as made: its peers
 /// find out and throw, too, instead of waiting. One call runs at a time; calls of several threads
 /// wait for each other.
+///
+/// It belongs to the process that made it. In a fork of that process all calls throw Error
+/// unsupported, abort() does nothing, and nothing is torn down: however the child ends, its parent
+/// and the peers do not notice.
 class CPDCOMM_API Communicator {
  public:
   explicit Communicator(std::unique_ptr<transport::Transport> transport,
@@ -266,6 +270,7 @@ class CPDCOMM_API Communicator {
 
  private:
   class Impl;
+  Impl& impl();
   std::unique_ptr<Impl> impl_;
 };
 

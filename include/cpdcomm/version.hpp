@@ -10,7 +10,7 @@ namespace cpdcomm {
 
 /// Version of the packed byte layout and of the message header. Ranks whose versions differ refuse
 /// each other with `ErrorCode::mismatch`.
-inline constexpr int wire_version = 2;
+inline constexpr int wire_version = 3;
 
 /// "major.minor.patch" of the library that is loaded (not of the headers that were compiled).
 CPDCOMM_API const char* version() noexcept;

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "cpdcomm/communicator.hpp"
 #include "cpdcomm/export.hpp"
@@ -17,7 +19,8 @@ class Module;
 class CPDCOMM_API World {
  public:
   /// Loads a network and starts it, once in a process: "mpi", from beside the library.
-  /// @throws Error unsupported that says what is missing
+  /// @throws Error unsupported that says what is missing; also in a fork of the process that loaded
+  ///         MPI, which is its parent's
   static World load(const std::string& network);
   /// Whether load(network) has succeeded in this process.
   static bool is_loaded(const std::string& network);
@@ -32,6 +35,12 @@ class CPDCOMM_API World {
   /// @throws Error peer_failed when the network reports an error
   Communicator connect(std::span<const int> ranks, int tag,
                        const CommunicatorOptions& options = {}) const;
+
+  /// Collects the bytes of every process, in the order of the ranks; all of them call. It knows no
+  /// deadline, and nothing of the CPDCOMM_ variables: for what they agree about before a group.
+  /// @param mine  of any length, which may differ
+  /// @throws Error peer_failed when the network reports an error
+  std::vector<std::vector<std::byte>> allgather(std::span<const std::byte> mine) const;
 
   /// Ends the network, if load() has started it, at the end of the process and after all its
   /// groups.

@@ -223,7 +223,7 @@ Report alltoall(Session& session, ConstBytes to_all, Bytes from_all, Millisecond
 Report alltoall(Session& session, ConstBytes to_all, Sizes to_sizes, Bytes from_all,
                 Sizes from_sizes, Milliseconds timeout) {
   Call call = call_of_bytes(Collective::alltoall, 0);
-  call.format_hash = 1;  // not the one of equal parts
+  call.options_hash = 1;  // not the one of equal parts
   return make_call(session, call, to_all.size(), timeout, [&](Run& run) {
     check_sizes(session, "sends", to_sizes, to_all.size());
     check_sizes(session, "receives", from_sizes, from_all.size());

@@ -17,6 +17,7 @@
 #include "collective/plain_collectives.hpp"
 #include "collective/session.hpp"
 #include "cpdcomm/threads.hpp"
+#include "process.hpp"
 #include "transport/threads.hpp"
 
 namespace cpdcomm {
@@ -67,6 +68,7 @@ class Communicator::Impl {
     return transfer;
   }
 
+  const Maker maker;
   collective::Session session;
   collective::Dispatcher dispatcher;  // these two end before the session does
   collective::Mover mover{session};
@@ -74,6 +76,8 @@ class Communicator::Impl {
 
 class Pending::State {
  public:
+  const Maker maker;
+
   State(std::span<const Tensor> all, const AllreduceOptions& asked)
       : options_(asked), tensors_(all.begin(), all.end()) {
     for (Tensor& tensor : tensors_) {
@@ -135,12 +139,21 @@ Pending& Pending::operator=(Pending&& other) noexcept {
   return *this;
 }
 Pending::~Pending() {
-  if (state_) state_->wait();
+  if (!state_) return;
+  if (state_->maker.is_this_process()) {
+    state_->wait();
+  } else {
+    leave_to_parent(std::move(state_));
+  }
 }
 
-bool Pending::done() const { return state_->done(); }
+bool Pending::done() const {
+  state_->maker.require_this_process("this call");
+  return state_->done();
+}
 
 Report Pending::wait() {
+  state_->maker.require_this_process("this call");
   state_->wait();
   return state_->take();
 }
@@ -149,25 +162,37 @@ Communicator::Communicator(std::unique_ptr<transport::Transport> transport,
                            const CommunicatorOptions& options)
     : impl_(std::make_unique<Impl>(std::move(transport), options)) {}
 Communicator::Communicator(Communicator&&) noexcept = default;
-Communicator& Communicator::operator=(Communicator&&) noexcept = default;
-Communicator::~Communicator() = default;
+Communicator& Communicator::operator=(Communicator&& other) noexcept {
+  const Communicator gone(std::move(*this));
+  impl_ = std::move(other.impl_);
+  return *this;
+}
+Communicator::~Communicator() {
+  if (impl_ && !impl_->maker.is_this_process()) leave_to_parent(std::move(impl_));
+}
 
 int Communicator::rank() const { return impl_->session.rank(); }
 int Communicator::size() const { return impl_->session.size(); }
 
+/// For what a fork cannot do.
+Communicator::Impl& Communicator::impl() {
+  impl_->maker.require_this_process("this communicator");
+  return *impl_;
+}
+
 Report Communicator::allreduce(std::span<const Tensor> tensors, const AllreduceOptions& options) {
-  return impl_->dispatcher.in_turn(
+  return impl().dispatcher.in_turn(
       [&] { return collective::allreduce(impl_->session, tensors, options); });
 }
 
 Pending Communicator::iallreduce(std::span<const Tensor> tensors, const AllreduceOptions& options) {
-  if (!impl_->session.allows_threads()) {
+  if (!impl().session.allows_threads()) {
     const std::string reason = one_thread("iallreduce works");
     refuse(reason);
     throw Error(ErrorCode::unsupported, reason);
   }
   auto state = std::make_shared<Pending::State>(tensors, options);
-  impl_->dispatcher.start([&session = impl_->session, state] { state->run(session); });
+  impl().dispatcher.start([&session = impl_->session, state] { state->run(session); });
   return Pending(std::move(state));
 }
 
@@ -190,60 +215,60 @@ Report Communicator::allreduce(std::span<float> values, std::span<const std::siz
 
 Report Communicator::reduce(std::span<const Tensor> tensors, int root, ReduceOp op,
                             Milliseconds timeout) {
-  return impl_->dispatcher.in_turn(
+  return impl().dispatcher.in_turn(
       [&] { return collective::reduce(impl_->session, tensors, root, op, timeout); });
 }
 Report Communicator::broadcast(std::span<std::byte> bytes, int root, Milliseconds timeout) {
-  return impl_->dispatcher.in_turn(
+  return impl().dispatcher.in_turn(
       [&] { return collective::broadcast(impl_->session, bytes, root, timeout); });
 }
 Report Communicator::allgather(std::span<const std::byte> mine, std::span<std::byte> all,
                                Milliseconds timeout) {
-  return impl_->dispatcher.in_turn(
+  return impl().dispatcher.in_turn(
       [&] { return collective::allgather(impl_->session, mine, all, timeout); });
 }
 Report Communicator::gather(std::span<const std::byte> mine, std::span<std::byte> all, int root,
                             Milliseconds timeout) {
-  return impl_->dispatcher.in_turn(
+  return impl().dispatcher.in_turn(
       [&] { return collective::gather(impl_->session, mine, all, root, timeout); });
 }
 Report Communicator::scatter(std::span<const std::byte> all, std::span<std::byte> mine, int root,
                              Milliseconds timeout) {
-  return impl_->dispatcher.in_turn(
+  return impl().dispatcher.in_turn(
       [&] { return collective::scatter(impl_->session, all, mine, root, timeout); });
 }
 Report Communicator::alltoall(std::span<const std::byte> to_all, std::span<std::byte> from_all,
                               Milliseconds timeout) {
-  return impl_->dispatcher.in_turn(
+  return impl().dispatcher.in_turn(
       [&] { return collective::alltoall(impl_->session, to_all, from_all, timeout); });
 }
 Report Communicator::alltoall(std::span<const std::byte> to_all,
                               std::span<const std::size_t> to_sizes, std::span<std::byte> from_all,
                               std::span<const std::size_t> from_sizes, Milliseconds timeout) {
-  return impl_->dispatcher.in_turn([&] {
+  return impl().dispatcher.in_turn([&] {
     return collective::alltoall(impl_->session, to_all, to_sizes, from_all, from_sizes, timeout);
   });
 }
 Transfer Communicator::isend(std::span<const std::byte> bytes, int peer, std::uint32_t tag,
                              Milliseconds timeout) {
   // Only read, as all that is sent.
-  return Transfer(impl_->start(Transfer::State::Kind::send, const_cast<std::byte*>(bytes.data()),
+  return Transfer(impl().start(Transfer::State::Kind::send, const_cast<std::byte*>(bytes.data()),
                                bytes.size(), peer, tag, timeout));
 }
 void Communicator::isend(std::span<const std::byte> bytes, int peer, std::uint32_t tag, Ended then,
                          Milliseconds timeout) {
-  impl_->start(Transfer::State::Kind::send, const_cast<std::byte*>(bytes.data()), bytes.size(),
+  impl().start(Transfer::State::Kind::send, const_cast<std::byte*>(bytes.data()), bytes.size(),
                peer, tag, timeout, std::move(then));
 }
 void Communicator::irecv(std::span<std::byte> bytes, int peer, std::uint32_t tag, Ended then,
                          Milliseconds timeout) {
-  impl_->start(Transfer::State::Kind::receive, bytes.data(), bytes.size(), peer, tag, timeout,
+  impl().start(Transfer::State::Kind::receive, bytes.data(), bytes.size(), peer, tag, timeout,
                std::move(then));
 }
 Transfer Communicator::irecv(std::span<std::byte> bytes, int peer, std::uint32_t tag,
                              Milliseconds timeout) {
   return Transfer(
-      impl_->start(Transfer::State::Kind::receive, bytes.data(), bytes.size(), peer, tag, timeout));
+      impl().start(Transfer::State::Kind::receive, bytes.data(), bytes.size(), peer, tag, timeout));
 }
 Report Communicator::reduce_scatter(const void* parts, DataType type, const Tensor& share,
                                     const AllreduceOptions& options) {
@@ -252,22 +277,24 @@ Report Communicator::reduce_scatter(const void* parts, DataType type, const Tens
 Report Communicator::reduce_scatter(const void* parts, DataType type, const Tensor& share,
                                     std::span<const std::size_t> ends,
                                     const AllreduceOptions& options) {
-  return impl_->dispatcher.in_turn([&] {
+  return impl().dispatcher.in_turn([&] {
     return collective::reduce_scatter(impl_->session, parts, type, share, ends, options);
   });
 }
 Report Communicator::allgather(const void* mine, const Tensor& all,
                                const AllreduceOptions& options) {
-  return impl_->dispatcher.in_turn(
+  return impl().dispatcher.in_turn(
       [&] { return collective::allgather(impl_->session, mine, all, options); });
 }
 Report Communicator::barrier(Milliseconds timeout) {
-  return impl_->dispatcher.in_turn([&] { return collective::barrier(impl_->session, timeout); });
+  return impl().dispatcher.in_turn([&] { return collective::barrier(impl_->session, timeout); });
 }
 void Communicator::refuse(const std::string& reason, ErrorCode code) {
-  impl_->dispatcher.in_turn([&] { impl_->session.refuse(reason, code); });
+  impl().dispatcher.in_turn([&] { impl_->session.refuse(reason, code); });
 }
-void Communicator::abort() { impl_->session.abort(); }
+void Communicator::abort() {
+  if (impl_->maker.is_this_process()) impl_->session.abort();
+}
 
 std::vector<Communicator> make_thread_communicators(int ranks, const CommunicatorOptions& options,
                                                     int ranks_per_host) {

@@ -1,10 +1,15 @@
 #include "collective/envelope.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstring>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "collective/option_digest.hpp"
+#include "cpdcomm/options.hpp"
 #include "cpdcomm/version.hpp"
 
 namespace cpdcomm::collective {
@@ -34,6 +39,13 @@ std::string_view name_of(Collective collective) {
   return "unknown call";
 }
 
+/// An option that a digest holds as it is.
+template <typename T>
+std::string named(const char* option, std::uint32_t mine, std::uint32_t theirs) {
+  return fmt::format("{} '{}' (this rank: '{}')", option, to_string(static_cast<T>(theirs)),
+                     to_string(static_cast<T>(mine)));
+}
+
 MessageHeader header_of(const Envelope& envelope) {
   MessageHeader header{};
   header.magic = kMagic;
@@ -43,7 +55,7 @@ MessageHeader header_of(const Envelope& envelope) {
   header.phase = envelope.phase;
   header.sequence = envelope.call.sequence;
   header.values = envelope.call.values;
-  header.format_hash = envelope.call.format_hash;
+  header.options = envelope.call.options;
   header.options_hash = envelope.call.options_hash;
   header.segment = static_cast<std::uint32_t>(envelope.segment);
   header.chunk = static_cast<std::uint32_t>(envelope.chunk);
@@ -68,10 +80,13 @@ std::string difference(const Call& call, const MessageHeader& got) {
   if (got.values != call.values) {
     return fmt::format("brings {} values, this rank {}", got.values, call.values);
   }
-  if (got.format_hash != call.format_hash) return "asked for another wire format or scaling";
+  const std::string options =
+      difference(OptionDigest::of(call.options), OptionDigest::of(got.options));
+  if (!options.empty()) return "asked for " + options;
   if (got.options_hash != call.options_hash) {
-    return "asked for other options (operator, accumulate, algorithm, rounding, seed, step, tensor "
-           "sizes or types)";
+    return "asked for something else: other tensor sizes or types, root, emulated nodes, factors, "
+           "error feedback, step or segment_bytes; or, less likely, another wire format, scaling, "
+           "inner format or seed";
   }
   return {};
 }
@@ -81,6 +96,30 @@ Error differs(const Call& call, int peer, const std::string& how) {
 }
 
 }  // namespace
+
+std::string difference(OptionDigest mine, OptionDigest theirs) {
+  std::vector<std::string> all;
+  const auto add = [&](bool differs, std::string text) {
+    if (differs) all.push_back(std::move(text));
+  };
+  // What goes with an option that differs says nothing: the scaling of a format, the seed of a
+  // rounding, and what is across hosts and inside them of an algorithm.
+  add(mine.op != theirs.op, named<ReduceOp>("op", mine.op, theirs.op));
+  add(mine.wire != theirs.wire, "another wire format");
+  add(mine.wire == theirs.wire && mine.scaling != theirs.scaling, "another scaling");
+  add(mine.accumulate != theirs.accumulate,
+      named<Accumulate>("accumulate", mine.accumulate, theirs.accumulate));
+  add(mine.result != theirs.result, named<Result>("result", mine.result, theirs.result));
+  add(mine.rounding != theirs.rounding,
+      named<Rounding>("rounding", mine.rounding, theirs.rounding));
+  const bool other_algorithm = mine.algorithm != theirs.algorithm;
+  add(other_algorithm, named<Algorithm>("algorithm", mine.algorithm, theirs.algorithm));
+  add(!other_algorithm && mine.across != theirs.across,
+      named<Algorithm>("across", mine.across, theirs.across));
+  add(!other_algorithm && mine.inner != theirs.inner, "another inner format");
+  add(mine.rounding == theirs.rounding && mine.seed != theirs.seed, "another seed");
+  return fmt::format("{}", fmt::join(all, ", "));
+}
 
 std::string describe(const Call& call) {
   return fmt::format("{} {}", name_of(call.collective), call.sequence);

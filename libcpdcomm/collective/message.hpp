@@ -31,8 +31,8 @@ enum class Collective : std::uint8_t {
 struct Call {
   std::uint64_t sequence = 0;      ///< calls on this communicator so far
   std::uint64_t values = 0;        ///< of all tensors
-  std::uint32_t format_hash = 0;   ///< wire formats and scaling
-  std::uint32_t options_hash = 0;  ///< everything else: tensor boundaries, types, algorithm, ...
+  std::uint32_t options = 0;       ///< OptionDigest: says which of them differs
+  std::uint32_t options_hash = 0;  ///< of all options, tensor boundaries, types, ...: says whether
   Collective collective = Collective::allreduce;
 };
 
@@ -45,7 +45,7 @@ struct MessageHeader {
   std::uint8_t phase;  ///< of a call that sums more than once: the exponents first
   std::uint64_t sequence;
   std::uint64_t values;
-  std::uint32_t format_hash;
+  std::uint32_t options;
   std::uint32_t options_hash;
   std::uint32_t segment;
   std::uint32_t chunk;

@@ -5,6 +5,11 @@
 #include <utility>
 
 namespace cpdcomm {
+namespace {
+
+constexpr const char* kWhat = "this send or receive";
+
+}  // namespace
 
 std::string Transfer::State::describe() const {
   if (kind == Kind::send) return fmt::format("send {} to rank {} (tag {})", number, peer, tag);
@@ -53,12 +58,24 @@ Transfer& Transfer::operator=(Transfer&& other) noexcept {
   return *this;
 }
 Transfer::~Transfer() {
-  if (state_) state_->wait();
+  if (!state_) return;
+  if (state_->maker.is_this_process()) {
+    state_->wait();
+  } else {
+    leave_to_parent(std::move(state_));
+  }
 }
 
-bool Transfer::done() const { return state_->done(); }
-bool Transfer::wait_for(std::chrono::milliseconds time) { return state_->wait_for(time); }
+bool Transfer::done() const {
+  state_->maker.require_this_process(kWhat);
+  return state_->done();
+}
+bool Transfer::wait_for(std::chrono::milliseconds time) {
+  state_->maker.require_this_process(kWhat);
+  return state_->wait_for(time);
+}
 int Transfer::wait() {
+  state_->maker.require_this_process(kWhat);
   state_->wait();
   return state_->peer_or_throw();
 }

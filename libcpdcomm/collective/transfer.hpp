@@ -12,6 +12,7 @@
 
 #include "cpdcomm/communicator.hpp"
 #include "cpdcomm/error.hpp"
+#include "process.hpp"
 
 namespace cpdcomm {
 
@@ -21,6 +22,7 @@ class Transfer::State {
   using Clock = std::chrono::steady_clock;
   enum class Kind { send, receive };
 
+  const Maker maker;
   const Kind kind;
   const std::uint64_t number;  ///< of this rank's transfers
   const int peer;              ///< kAnyRank: of a receive

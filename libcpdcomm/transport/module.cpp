@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "cpdcomm/error.hpp"
+#include "process.hpp"
 
 namespace cpdcomm::transport {
 namespace {
@@ -48,9 +49,10 @@ struct Loaded {
   std::map<std::string, Module*> modules;
 };
 
+/// A fork has loaded none: what its parent started is not for its use.
 Loaded& loaded() {
-  static Loaded all;
-  return all;
+  static PerProcess<Loaded> all;
+  return all.get();
 }
 
 }  // namespace

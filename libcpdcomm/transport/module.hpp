@@ -3,6 +3,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "cpdcomm/bootstrap.hpp"
 #include "cpdcomm/communicator.hpp"
@@ -18,6 +19,9 @@ class Module {
   /// This process among all that the launcher started.
   virtual int world_rank() const = 0;
   virtual int world_size() const = 0;
+
+  /// Collects the bytes of all of them, in their order; all call.
+  virtual std::vector<std::vector<std::byte>> allgather(std::span<const std::byte> mine) = 0;
 
   /// Connects some of the world's ranks; only they call, all with the same list and tag.
   /// @param ranks  in the order of the new group

@@ -4,8 +4,10 @@
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <numeric>
 #include <vector>
 
+#include "process.hpp"
 #include "transport/hosts.hpp"
 #include "transport/module.hpp"
 #include "transport/mpi_bootstrap.hpp"
@@ -321,10 +323,30 @@ class MpiModule final : public Module {
   int world_rank() const override { return rank_; }
   int world_size() const override { return size_; }
 
+  std::vector<std::vector<std::byte>> allgather(std::span<const std::byte> mine) override {
+    const ReturnErrors returned(MPI_COMM_WORLD);
+    std::vector<int> all(static_cast<std::size_t>(size_));
+    std::iota(all.begin(), all.end(), 0);
+    MPI_Comm comm = make_group(all, 0);
+    const auto answers = MpiBootstrap(comm).allgather(mine);
+    const auto lock = turn();
+    MPI_Comm_free(&comm);
+    return answers;
+  }
+
   std::unique_ptr<Transport> open(std::span<const int> ranks, int tag,
                                   const CommunicatorOptions& options) override {
     const ReturnErrors returned(MPI_COMM_WORLD);
     return connect(make_group(ranks, tag), options);
+  }
+
+  /// MPI knows the process that started it, and takes its fork for the same.
+  void require_own_mpi() const {
+    if (maker_.is_this_process()) return;
+    throw Error(
+        ErrorCode::unsupported,
+        "MPI belongs to the process that this one is a fork of; a group of forked processes "
+        "goes over UCX (CPDCOMM_TRANSPORT=ucx)");
   }
 
   void shutdown(bool clean) override {
@@ -343,6 +365,7 @@ class MpiModule final : public Module {
                 "cpdcomm first");
   }
 
+  const Maker maker_;
   bool started_ = false;
   int rank_ = 0;
   int size_ = 1;
@@ -378,5 +401,6 @@ Communicator make_mpi_communicator(MPI_Comm comm, const CommunicatorOptions& opt
 extern "C" CPDCOMM_API cpdcomm::transport::Module* cpdcomm_transport_module() {
   // Never destroyed: at the end of the process MPI may be gone before static objects are.
   static auto* const module = new cpdcomm::transport::MpiModule;
+  module->require_own_mpi();
   return module;
 }

@@ -16,6 +16,10 @@ Communicator World::connect(std::span<const int> ranks, int tag,
   return Communicator(module_->open(ranks, tag, options), options);
 }
 
+std::vector<std::vector<std::byte>> World::allgather(std::span<const std::byte> mine) const {
+  return module_->allgather(mine);
+}
+
 void World::shutdown(bool clean) const { module_->shutdown(clean); }
 
 void require_network(const std::string& network) { transport::require_module(network); }

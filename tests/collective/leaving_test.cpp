@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
 #include <optional>
 
 #include "support/bits.hpp"
+#include "support/in_a_fork.hpp"
 #include "support/sharing_ranks.hpp"
 
 namespace cpdcomm::testing {
@@ -126,6 +128,80 @@ TEST(LeavingRank, GivesBackWhatItHasNotRead) {
   leave(ranks[0]);
   EXPECT_LT(Clock::now() - begin, 1500ms) << "it waited for a peer that is gone";
 }
+
+class LeavingFork : public ::testing::TestWithParam<Network> {
+ protected:
+  static void expect_sums(Ranks& ranks) {
+    ranks.run([](Communicator& self) {
+      Values values(100'000, 1.0f);
+      self.iallreduce(std::vector{Tensor{.data = values.data(), .count = values.size()}}).wait();
+      EXPECT_TRUE(same_bits(values, Values(values.size(), static_cast<float>(self.size()))));
+    });
+  }
+};
+
+/// What belongs to a process is torn down in that process alone.
+TEST_P(LeavingFork, IsNoticedByNobody) {
+  Ranks ranks = make_ranks(GetParam(), 3);
+  expect_sums(ranks);  // with a thread for it
+  std::vector<std::byte> bytes(8);
+  std::optional<Transfer> under_way(ranks[0].irecv(bytes, 1));  // and another
+  const int status = in_a_fork([&] {
+    under_way.reset();
+    for (int rank = 0; rank < ranks.size(); ++rank) leave(ranks[rank]);
+    return 7;
+  });
+  EXPECT_EQ(status, 7);
+  expect_sums(ranks);
+  ranks[1].isend(bytes, 0).wait();
+  EXPECT_EQ(under_way->wait(), 1);
+}
+
+TEST_P(LeavingFork, CannotTakeItsParentsPart) {
+  Ranks ranks = make_ranks(GetParam(), 2);
+  expect_sums(ranks);
+  std::vector<std::byte> bytes(8);
+  Transfer under_way = ranks[0].irecv(bytes, 1);
+  const int status = in_a_fork([&] {
+    Communicator& own = ranks[0];
+    Values values(9);
+    const std::function<void()> calls[] = {
+        [&] { own.allreduce(values); }, [&] { own.barrier(); },
+        [&] { own.isend(bytes, 1); },   [&] { own.refuse("why"); },
+        [&] { under_way.wait(); },      [&] { static_cast<void>(under_way.done()); },
+    };
+    int refused = 0;
+    for (const auto& call : calls) {
+      const Outcome outcome = outcome_of(call);
+      const bool says_why = outcome.message.find("is a fork") != std::string::npos;
+      if (outcome.is(ErrorCode::unsupported) && says_why) ++refused;
+    }
+    own.abort();
+    return refused;
+  });
+  EXPECT_EQ(status, 6);
+  expect_sums(ranks);
+  ranks[1].isend(bytes, 0).wait();
+}
+
+/// A group of its own is as good in a fork as anywhere.
+TEST_P(LeavingFork, CanHaveAGroupOfItsOwn) {
+  Ranks ranks = make_ranks(GetParam(), 2);
+  expect_sums(ranks);
+  const int status = in_a_fork([&] {
+    Ranks own = make_ranks(GetParam(), 2);
+    expect_sums(own);
+    return HasFailure() ? 1 : 0;
+  });
+  EXPECT_EQ(status, 0);
+  expect_sums(ranks);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, LeavingFork,
+                         ::testing::Values(Network::threads, Network::shared_memory),
+                         [](const auto& test) {
+                           return test.param == Network::threads ? "threads" : "shared";
+                         });
 
 }  // namespace
 }  // namespace cpdcomm::testing

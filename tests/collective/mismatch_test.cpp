@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "support/bits.hpp"
@@ -280,6 +281,83 @@ INSTANTIATE_TEST_SUITE_P(All, Mismatch,
                          ::testing::Values(Algorithm::direct, Algorithm::ring, Algorithm::tree,
                                            Algorithm::halving_doubling),
                          [](const auto& test) { return to_string(test.param); });
+
+/// Two ranks' options that differ in one, and how a message names that.
+struct OneOption {
+  const char* named;
+  AllreduceOptions options[2];
+};
+
+std::vector<OneOption> single_options() {
+  const AllreduceOptions usual{.wire = kE4m3};
+  const auto with = [](AllreduceOptions options, auto change) {
+    change(options);
+    return options;
+  };
+  const auto apart = [&](const AllreduceOptions& base, auto first, auto second) {
+    return std::array{with(base, first), with(base, second)};
+  };
+  using O = AllreduceOptions&;
+  const AllreduceOptions hosts{.wire = kE4m3, .algorithm = Algorithm::hierarchical};
+  const AllreduceOptions exact{.wire = Format::parse("int8"), .accumulate = Accumulate::exact};
+  const AllreduceOptions stochastic{.wire = kE4m3, .rounding = Rounding::stochastic, .seed = 1};
+  const auto same = [](O) {};
+  std::vector<OneOption> all;
+  const auto add = [&](const char* named, const std::array<AllreduceOptions, 2>& two) {
+    all.push_back({named, {two[0], two[1]}});
+  };
+  add("another wire format", apart(usual, same, [](O o) { o.wire = Format::parse("e5m2"); }));
+  add("another wire format", apart(usual, same, [](O o) { o.wire = Format(); }));
+  add("another scaling", apart(usual, same, [](O o) { o.scaling.kind = Scaling::Kind::none; }));
+  add("another scaling", apart(usual, same, [](O o) { o.scaling = parse_scaling("aps:64"); }));
+  add("accumulate '", apart(usual, same, [](O o) { o.accumulate = Accumulate::kahan; }));
+  add("op '", apart(usual, same, [](O o) { o.op = ReduceOp::average; }));
+  add("algorithm '", apart(usual, same, [](O o) { o.algorithm = Algorithm::ring; }));
+  add("algorithm '", apart(hosts, same, [](O o) { o.algorithm = Algorithm::tree; }));
+  add("across '", apart(hosts, same, [](O o) { o.across = Algorithm::tree; }));
+  add("another inner format", apart(hosts, same, [](O o) { o.inner = kE4m3; }));
+  add("result '", apart(exact, same, [](O o) { o.result = Result::wire; }));
+  add("rounding '", apart(usual, same, [](O o) {
+        o.rounding = Rounding::stochastic;
+        o.seed = 1;
+      }));
+  add("another seed", apart(stochastic, same, [](O o) { o.seed = 2; }));
+  return all;
+}
+
+constexpr const char* kNamed[] = {
+    "another wire format", "another scaling", "accumulate '",         "op '",
+    "algorithm '",         "across '",        "another inner format", "result '",
+    "rounding '",          "another seed",    "for something else"};
+
+TEST(MismatchOfOptions, NamesTheOneThatDiffers) {
+  Ranks ranks(2);
+  for (const OneOption& one : single_options()) {
+    const auto outcomes =
+        ranks.outcomes([&](Communicator& self) { sum(self, 1000, one.options[self.rank()]); });
+    for (const Outcome& outcome : outcomes) {
+      EXPECT_TRUE(outcome.is(ErrorCode::mismatch)) << one.named << ": " << outcome;
+      for (const char* const name : kNamed) {
+        const bool said = outcome.message.find(name) != std::string::npos;
+        EXPECT_EQ(said, std::string(name) == one.named) << name << ": " << outcome;
+      }
+    }
+  }
+}
+
+TEST(MismatchOfOptions, SaysWhatEachAskedFor) {
+  Ranks ranks(2);
+  const auto outcomes = ranks.outcomes([&](Communicator& self) {
+    sum(self, 1000, usual(self.rank() == 0 ? Algorithm::automatic : Algorithm::ring));
+  });
+  const char* const seen_by[] = {"rank 1 asked for algorithm 'ring' (this rank: 'automatic')",
+                                 "rank 0 asked for algorithm 'automatic' (this rank: 'ring')"};
+  for (const Outcome& outcome : outcomes) {
+    const bool by_either = outcome.message.find(seen_by[0]) != std::string::npos ||
+                           outcome.message.find(seen_by[1]) != std::string::npos;
+    EXPECT_TRUE(by_either) << outcome;
+  }
+}
 
 TEST(MismatchOfSegments, IsFound) {
   std::vector<Communicator> communicators;

@@ -42,10 +42,84 @@ def test_bare_mpirun(ranks):
     assert [words["RANK"] for words in found] == [str(rank) for rank in range(ranks)]
     assert [words["rank"] for words in found] == list(range(ranks))
     assert {words["WORLD_SIZE"] for words in found} == {str(ranks)}
-    assert len({(words["MASTER_ADDR"], words["MASTER_PORT"]) for words in found}) == 1
-    socket.inet_aton(found[0]["MASTER_ADDR"])
-    assert 1024 <= int(found[0]["MASTER_PORT"]) < 65536
+    at_group = [words["at_group"] for words in found]
+    assert len({(words["MASTER_ADDR"], words["MASTER_PORT"]) for words in at_group}) == 1
+    socket.inet_aton(at_group[0]["MASTER_ADDR"])
+    assert 1024 <= int(at_group[0]["MASTER_PORT"]) < 65536
     assert "arning" not in said, said
+
+
+def test_the_import_starts_no_mpi():
+    """Rank and size are the launcher's; the rest waits for a group."""
+    found, _ = launched(2)
+    for rank, words in enumerate(found):
+        assert (words["RANK"], words["WORLD_SIZE"]) == (str(rank), "2")
+        assert words["MASTER_ADDR"] is None and words["MASTER_PORT"] is None
+        assert not words["starts_mpi"]
+
+
+def test_a_program_before_the_training():
+    """In one launch: Open MPI could be started once."""
+    cast = "import torch, cpdcomm; print(cpdcomm.float_quantize(torch.tensor([1.03]), 4, 3).item())"
+    two = '"$0" -c "$1"; "$0" "$2" group'
+    command = [*mpirun.mpirun_command(2), "sh", "-c", two, sys.executable, cast, SCRIPT]
+    end = mpirun.run(command, 60.0)
+    assert end.code == 0, end.output
+    assert [words["sum"] for words in found_in(end.output)] == [pytest.approx(2.06)] * 2, end.output
+
+
+# --- processes that a launcher's process starts ---------------------------------------------------
+
+
+def spawned(ranks, each, tmp_path, **environment):
+    """What the workers say that the processes of a launcher spawn."""
+    meet = f"file://{tmp_path / 'store'}"
+    environment |= {"MEET": meet, "SPAWNED": str(each)}
+    end = mpirun.launch(SCRIPT.name, ranks, "workers", **environment)
+    assert end.code == 0, end.output
+    return [words for words in found_in(end.output) if "RANK" not in words], end.output
+
+
+@pytest.mark.parametrize("ranks, each", [(1, 2), (2, 1)])
+def test_workers_have_no_part_in_their_parents_mpi(tmp_path, ranks, each):
+    """Where they are as many as the launcher's processes, too."""
+    found, said = spawned(ranks, each, tmp_path)
+    assert sorted(words["rank"] for words in found) == [0, 1], said
+    assert {words["network"] for words in found} == {"ucx"}
+    assert {words["sum"] for words in found} == {2.0}
+
+
+@pytest.mark.parametrize("ranks, each", [(1, 2), (2, 1)])
+def test_workers_that_ask_for_mpi(tmp_path, ranks, each):
+    """A clear error, where MPI itself would abort."""
+    found, said = spawned(ranks, each, tmp_path, CPDCOMM_TRANSPORT="mpi")
+    assert len(found) == 2, said
+    for words in found:
+        assert "CPDCOMM_TRANSPORT=mpi" in words["told"] and "ucx" in words["told"], said
+
+
+# --- variables that are wrong ---------------------------------------------------------------------
+
+MISTYPED = """
+import os, sys
+if len(sys.argv) < 2 or os.environ["OMPI_COMM_WORLD_RANK"] in sys.argv[1:]:
+    os.environ["CPDCOMM_ALGORITHM"] = "rign"
+import torch.distributed as dist, cpdcomm
+try:
+    dist.init_process_group("cpd")
+except ValueError as error:
+    os.write(1, f"told {error}\n".encode())
+"""
+
+
+@pytest.mark.parametrize("wrong", [[], ["0"], ["1"]], ids=["all", "rank 0", "rank 1"])
+def test_every_rank_is_told_of_a_mistyped_variable(wrong):
+    end = mpirun.run([*mpirun.mpirun_command(3), sys.executable, "-c", MISTYPED, *wrong], 40.0)
+    assert end.code == 0, end.output
+    told = [line for line in end.output.splitlines() if line.startswith("told")]
+    assert len(told) == 3, end.output
+    for line in told:
+        assert "CPDCOMM_ALGORITHM" in line and "'rign'" in line and "known are" in line, line
 
 
 def test_what_is_set_stays():
@@ -55,8 +129,8 @@ def test_what_is_set_stays():
         port = str(probe.getsockname()[1])
     found, _ = launched(2, "group", MASTER_ADDR="localhost", MASTER_PORT=port)
     assert [words["RANK"] for words in found] == ["0", "1"]
-    assert {words["MASTER_ADDR"] for words in found} == {"localhost"}
-    assert {words["MASTER_PORT"] for words in found} == {port}
+    assert {words["at_group"]["MASTER_ADDR"] for words in found} == {"localhost"}
+    assert {words["at_group"]["MASTER_PORT"] for words in found} == {port}
     assert {words["sum"] for words in found} == {2 * found[0]["sum"] / 2}
 
 
@@ -84,10 +158,14 @@ def test_inside_a_batch_script():
 
 
 def test_a_launcher_without_its_mpi():
-    """Variables that were inherited, or another MPI's: a warning, and torch's own error later."""
+    """Variables that were inherited, or another MPI's: a clear error when a group is made."""
     found, said = alone(PMI_RANK="1", PMI_SIZE="4")
-    assert found["RANK"] is None
-    assert "cpdcomm" in said and "4 processes" in said and "mpirun" in said, said
+    assert (found["RANK"], found["WORLD_SIZE"]) == ("1", "4")
+    assert "arning" not in said, said
+    command = [sys.executable, SCRIPT, "group"]
+    end = mpirun.run(command, 40.0, PMI_RANK="1", PMI_SIZE="4")
+    assert end.code != 0 and "UnsupportedError" in end.output, end.output
+    assert "4 processes" in end.output and "mpirun" in end.output, end.output
 
 
 def test_processes_that_mpi_does_not_connect(tmp_path):

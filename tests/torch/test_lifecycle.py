@@ -49,6 +49,23 @@ def test_ranks_in_another_order(tmp_path):
     ends_well(run(["ranks_in_another_order"], 3, STORE=str(tmp_path / "store")), 3)
 
 
+@pytest.mark.parametrize("launcher", ["mpirun", "torchrun"])
+@pytest.mark.parametrize(
+    "scenario", ["forks_that_end", "forks_of_libraries", "forks_that_call", "forks_with_a_group"]
+)
+def test_forks(scenario, launcher, tmp_path):
+    """What belongs to a process is torn down in that process alone."""
+    end = mpirun.launch(
+        "lifecycle.py",
+        2,
+        scenario,
+        timeout=90.0,
+        launcher=launcher,
+        STORE=str(tmp_path / "store"),
+    )
+    ends_well(end, 2)
+
+
 def test_one_rank():
     ends_well(run(["one_rank"], 1), 1)
 

@@ -90,10 +90,17 @@ def test_the_one_asked_for_is_missing(package):
 
 
 def test_under_a_launcher(package):
-    """Started by mpirun all the same: a warning says what is missing, and nothing breaks."""
-    end = run(package, "1", OMPI_COMM_WORLD_RANK="1", OMPI_COMM_WORLD_SIZE="2")
+    """Started by mpirun all the same: nothing breaks before somebody needs MPI, and then it says
+    what is missing."""
+    launched = {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}
+    end = run(package, "1", **launched)
     assert end.code == 0 and "end" in end.output, end.output
-    assert "UserWarning" in end.output and "without MPI" in end.output, end.output
+    assert "arning" not in end.output, end.output
+    group = "import sys; sys.path.insert(0, sys.argv[1]); import torch.distributed as dist, cpdcomm"
+    group += "; dist.init_process_group('cpd')"
+    end = mpirun.run([sys.executable, "-c", group, package], 40.0, **launched)
+    assert end.code != 0 and "UnsupportedError" in end.output, end.output
+    assert "without MPI" in end.output and "MASTER_ADDR" in end.output, end.output
 
 
 @pytest.mark.parametrize("missing, launcher", [("mpi", "torchrun"), ("ucx", "mpirun")])

@@ -136,6 +136,14 @@ TEST(UcxProcesses, FindAMismatchAndGoOn) {
   }
 }
 
+TEST(UcxProcesses, GoOnAfterTheirForksHaveEnded) {
+  Processes ranks("forked", 3);
+  for (int rank = 0; rank < 3; ++rank) {
+    ranks.expect_success(rank);
+    EXPECT_EQ(ranks.output(rank), "children ended with 7 and 3\n" + right_sums(3) + "end\n");
+  }
+}
+
 /// One line of rank.cpp's report_failure().
 struct Failure {
   std::string code;

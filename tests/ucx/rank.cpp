@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cpdcomm/ucx.hpp"
+#include "support/in_a_fork.hpp"
 #include "support/patterns.hpp"
 #include "ucx/checksum.hpp"
 
@@ -90,13 +91,40 @@ void late(Communicator& own) {
   std::printf("%s\n", bytes == wanted ? "right" : "wrong");
 }
 
+/// Each rank forks a child: one that tears down what it has inherited, then one that makes a group
+/// with the other ranks' children.
+void forked(Communicator& own, const std::string& directory) {
+  const int rank = own.rank();
+  const int size = own.size();
+  const int left = in_a_fork([&] {
+    const Communicator gone = std::move(own);
+    return 7;
+  });
+  const int met = in_a_fork([&] {
+    FileBootstrap bootstrap(directory, rank, size, 20000ms, "children");
+    Communicator child = make_ucx_communicator(bootstrap, {.timeout = 60000ms});
+    std::vector<float> values(1000, 1.0f);
+    child.allreduce(values);
+    return static_cast<int>(values.front());
+  });
+  std::printf("children ended with %d and %d\n", left, met);
+  sum(own);
+}
+
 /// The last rank never comes; the others' bootstrap says so.
 void absent(Communicator& own) { std::printf("%d ranks\n", own.size()); }
 
 int play(const std::string& scenario, const char* directory, int rank, int size) {
   const std::map<std::string, std::function<void(Communicator&)>> scenarios = {
-      {"sum", sum},           {"killed", killed}, {"left", left},     {"stopped", stopped},
-      {"mismatch", mismatch}, {"late", late},     {"absent", absent}, {"shared", sum}};
+      {"sum", sum},
+      {"killed", killed},
+      {"left", left},
+      {"stopped", stopped},
+      {"mismatch", mismatch},
+      {"late", late},
+      {"absent", absent},
+      {"shared", sum},
+      {"forked", [&](Communicator& own) { forked(own, directory); }}};
   if (scenario == "absent" && rank == size - 1) return 0;
   const auto timeout = scenario == "stopped" ? 1500ms : 60000ms;
   try {

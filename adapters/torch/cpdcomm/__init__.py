@@ -1,8 +1,9 @@
 """All-reduce of low-precision gradients: few bits on the wire, for real.
 
 Importing the package registers the ``torch.distributed`` backend ``"cpd"`` for CPU tensors and,
-under mpirun or srun, fills in RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT where they are unset.
-For that the ranks agree over MPI, so all of them import the package, or none::
+under mpirun or srun, fills in RANK and WORLD_SIZE where they are unset. MASTER_ADDR and MASTER_PORT
+follow when the first group is made: for that the ranks agree over MPI, which the import alone does
+not start::
 
     import torch
     import torch.distributed as dist
@@ -82,4 +83,4 @@ __all__ = [
 ]
 
 _register()
-_launch.fill_in_environment()
+_launch.register()

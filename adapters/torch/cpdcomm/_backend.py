@@ -22,14 +22,14 @@ _ONE_SECONDS = 1800.0  # of a group of one, where nothing waits
 def register() -> None:
     """Makes the name "cpd" known to torch.distributed."""
     dist.Backend.register_backend("cpd", _create, extended_api=True, devices=["cpu"])
-    atexit.register(_at_exit, os.getpid())
+    atexit.register(_at_exit)
 
 
 def _create(group: Any, options: Options | None) -> _C.Backend:
     """Called by torch on every rank of a new group; ``group`` has its store, rank and size."""
     try:
         policy = _merged(options)
-        network = _launch.network() if group.group_size > 1 else "none"
+        network = _network(group)
     except Exception as error:
         # The others wait for this rank's entry: they are told instead of left alone.
         _C.refuse_group(group.store, group.group_rank, group.group_size, str(error))
@@ -45,6 +45,14 @@ def _create(group: Any, options: Options | None) -> _C.Backend:
         timeout,
         policy,
     )
+
+
+def _network(group: Any) -> str:
+    """All groups of a program go where the default one would."""
+    if group.group_size == 1:
+        return "none"
+    is_default = not dist.is_initialized()
+    return _launch.network(group.group_size if is_default else dist.get_world_size())
 
 
 def _merged(options: Options | None) -> _C.Policy:
@@ -77,9 +85,13 @@ def backend_of(group: dist.ProcessGroup | None) -> _C.Backend:
     return backend
 
 
-@functools.cache
 def backend_of_one() -> _C.Backend:
     """A group of this process alone, for programs that have made none."""
+    return _backend_of_one(os.getpid())  # a fork's is not its parent's
+
+
+@functools.cache
+def _backend_of_one(pid: int) -> _C.Backend:
     return _C.Backend(dist.HashStore(), 0, 1, 0, "none", _ONE_SECONDS, Options().over_environment())
 
 
@@ -96,10 +108,11 @@ def stats(group: dist.ProcessGroup | None = None) -> _C.Stats:
     return backend_of(group).stats()
 
 
-def _at_exit(pid: int) -> None:
-    """Ends MPI, or leaves it be where that would wait for peers that are in another place."""
-    if os.getpid() != pid:
-        return  # a fork's copy: the groups are its parent's
+def _at_exit() -> None:
+    """Ends MPI, or leaves it be where that would wait for peers that are in another place.
+
+    In a fork only what it has made itself: the groups and the MPI of its parent are its parent's.
+    """
     clean = not hasattr(sys, "last_type")
     _C.shutdown_all(clean)
     if _C.mpi_loaded():

@@ -1,5 +1,6 @@
 #include "backend.hpp"
 
+#include <pthread.h>
 #include <pybind11/pybind11.h>
 
 #include <cstdio>
@@ -17,9 +18,13 @@ struct Live {
   std::set<Backend*> backends;
 };
 
+/// They outlive every group. A fork begins with none, and with a lock that nobody holds.
+Live* groups = new Live;
+
 Live& live() {
-  static auto* const all = new Live;  // outlives every group
-  return *all;
+  static const int forks = pthread_atfork(nullptr, nullptr, [] { groups = new Live; });
+  static_cast<void>(forks);  // where there is no memory for it, forks only find the lock as it was
+  return *groups;
 }
 
 /// "all_reduce", of "cpd:all_reduce".
@@ -43,6 +48,10 @@ Backend::Backend(const c10::intrusive_ptr<c10d::Store>& store, int rank, int siz
 }
 
 Backend::~Backend() {
+  if (is_inherited()) {
+    static_cast<void>(thread_.release());  // its thread is the parent's
+    return;
+  }
   // A job's callbacks may want the interpreter, which must not wait for them while it is held.
   std::optional<pybind11::gil_scoped_release> released;
   if (Py_IsInitialized() != 0 && PyGILState_Check() != 0) released.emplace();
@@ -64,16 +73,17 @@ void Backend::shutdown_all(bool clean) {
 
 /// Peers that wait for this rank's next call wait for nothing.
 void Backend::end() {
-  if (!thread_.finishing()) refuse("its process has ended", ErrorCode::peer_failed);
+  if (!thread_->finishing()) refuse("its process has ended", ErrorCode::peer_failed);
 }
 
 void Backend::shutdown() {
-  if (thread_.is_this_thread() || in_callback_of_ == this) {
+  if (is_inherited()) return;
+  if (thread_->is_this_thread() || in_callback_of_ == this) {
     throw Error(ErrorCode::unsupported,
                 "a group cannot be shut down from a callback of one of its own operations");
   }
   std::call_once(closed_, [this] {
-    thread_.finish();
+    thread_->finish();
     if (getRank() == 0 && environment_debug()) print_totals();
     // Destroyed without the lock, which callbacks of messages take.
     std::unique_ptr<Communicator> gone;
@@ -96,15 +106,28 @@ void Backend::print_totals() const {
 }
 
 void Backend::abort() {
+  if (is_inherited()) return;
   const std::lock_guard lock(mutex_);
   if (communicator_) communicator_->abort();
+}
+
+bool Backend::is_inherited() const { return getpid() != maker_; }
+
+/// Before any lock: another thread may have held it when this process was forked.
+void Backend::require_own() const {
+  if (!is_inherited()) return;
+  throw Error(ErrorCode::unsupported,
+              "this process group belongs to process " + std::to_string(maker_) +
+                  ", of which process " + std::to_string(getpid()) +
+                  " is a fork: destroy it there and make one of the child's own, with a store or a "
+                  "port that its parent does not use");
 }
 
 void Backend::enqueue(GroupThread::Job job) {
   // A callback of an operation may wait for another one: it is done in its place, which is the same
   // on all ranks, because the thread can do nothing else meanwhile.
-  if (thread_.is_this_thread()) return job();
-  if (!thread_.add(std::move(job))) {
+  if (thread_->is_this_thread()) return job();
+  if (!thread_->add(std::move(job))) {
     throw Error(ErrorCode::peer_failed, "this process group has been shut down");
   }
 }
@@ -131,11 +154,13 @@ void Backend::refuse_unless_called() {
 }
 
 std::uint64_t Backend::getSequenceNumberForGroup() {
+  require_own();
   const std::lock_guard lock(mutex_);
   return sequence_;
 }
 
 void Backend::setTimeout(Milliseconds timeout) {
+  require_own();
   if (timeout.count() < 1) {
     throw Error(ErrorCode::invalid_argument,
                 "timeout is " + std::to_string(timeout.count()) + " ms; at least 1 is allowed");
@@ -178,6 +203,7 @@ c10::intrusive_ptr<c10d::Backend> Backend::split(const c10::intrusive_ptr<c10d::
 }
 
 Stats Backend::stats() const {
+  require_own();
   const std::lock_guard lock(mutex_);
   return stats_;
 }
@@ -198,6 +224,7 @@ void Backend::count(const char* title, const Report& report, bool asked) {
 }
 
 void Backend::refuse(const std::string& reason, ErrorCode code) {
+  require_own();
   {
     // The peers count the call that they make.
     const std::lock_guard lock(mutex_);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+#include <unistd.h>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
@@ -103,17 +105,21 @@ class Backend final : public c10d::Backend {
   /// Tells the peers, in turn, that this rank's next call is wrong.
   void refuse(const std::string& reason, ErrorCode code = ErrorCode::invalid_argument);
 
-  /// Ends what is under way and everything after it with an error.
+  /// Ends what is under way and everything after it with an error. Nothing in a fork.
   void abort() override;
-  /// Finishes what was asked for and lets go of the network.
+  /// Finishes what was asked for and lets go of the network. Nothing in a fork.
   void shutdown() override;
 
-  /// At the end of the process: shuts down all groups that are left. MPI must not end before them.
+  /// At the end of the process: shuts down all groups of its own that are left. MPI must not end
+  /// before them.
   /// @param clean  false gives up what is under way instead of finishing it
   static void shutdown_all(bool clean);
 
   /// Which group's message this thread tells the end of; nullptr: none's.
   static void set_in_callback_of(const Backend* backend) { in_callback_of_ = backend; }
+
+  /// Whether another process made the group, of which this one is a fork.
+  bool is_inherited() const;
 
  private:
   using Milliseconds = std::chrono::milliseconds;
@@ -158,6 +164,7 @@ class Backend final : public c10d::Backend {
   Report exchange(const Tensors& outputs, const Tensors& inputs, Milliseconds timeout);
   WorkPtr start_message(const Name& name, const Tensors& tensors, int peer, int tag);
   void enqueue(GroupThread::Job job);
+  void require_own() const;
   void end();
   void print_totals() const;
   Communicator& communicator();
@@ -184,6 +191,7 @@ class Backend final : public c10d::Backend {
 
   static thread_local const Backend* in_callback_of_;
 
+  const pid_t maker_ = getpid();
   std::unique_ptr<Communicator> communicator_;
   Origin origin_;
   Policy policy_;
@@ -199,7 +207,7 @@ class Backend final : public c10d::Backend {
   Stats stats_;
   std::optional<std::uint32_t> drawn_;  ///< rank 0's proposal for seed_
   std::once_flag closed_;
-  GroupThread thread_;
+  std::unique_ptr<GroupThread> thread_ = std::make_unique<GroupThread>();
 };
 
 }  // namespace cpdcomm::torch_adapter

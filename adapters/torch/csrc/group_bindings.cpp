@@ -4,7 +4,7 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include <algorithm>
-#include <numeric>
+#include <span>
 
 #include "backend.hpp"
 #include "bindings.hpp"
@@ -135,37 +135,20 @@ void define_backend(py::module_& m) {
   m.def("shutdown_all", &Backend::shutdown_all, Released());
 }
 
-/// All ranks that the launcher started, for what they must agree about before there is a store.
-class AllRanks {
- public:
-  AllRanks() : communicator_(connect_all()) {}
-  int rank() const { return communicator_.rank(); }
-  int size() const { return communicator_.size(); }
-
-  std::string broadcast(std::string text) {
-    std::uint64_t length = text.size();
-    communicator_.broadcast(std::as_writable_bytes(std::span(&length, 1)), 0);
-    text.resize(length);
-    communicator_.broadcast(std::as_writable_bytes(std::span(text)), 0);
-    return text;
+/// For what all processes of the launcher must agree about before there is a store.
+std::vector<py::bytes> mpi_allgather(const py::bytes& mine) {
+  const std::string own = mine;
+  std::vector<std::vector<std::byte>> all;
+  {
+    const py::gil_scoped_release released;
+    all = World::load("mpi").allgather(std::as_bytes(std::span(own)));
   }
-  std::vector<std::uint64_t> allgather(std::uint64_t mine) {
-    std::vector<std::uint64_t> all(static_cast<std::size_t>(size()));
-    communicator_.allgather(std::as_bytes(std::span(&mine, 1)),
-                            std::as_writable_bytes(std::span(all)));
-    return all;
+  std::vector<py::bytes> answers;
+  for (const auto& one : all) {
+    answers.emplace_back(reinterpret_cast<const char*>(one.data()), one.size());
   }
-
- private:
-  static Communicator connect_all() {
-    const World world = World::load("mpi");
-    std::vector<int> ranks(static_cast<std::size_t>(world.size()));
-    std::iota(ranks.begin(), ranks.end(), 0);
-    return world.connect(ranks, 0, {.timeout = std::chrono::minutes(2), .check = true});
-  }
-
-  Communicator communicator_;
-};
+  return answers;
+}
 
 }  // namespace
 
@@ -177,20 +160,7 @@ void define_groups(py::module_& m) {
 }
 
 void define_launch(py::module_& m) {
-  py::class_<AllRanks>(m, "AllRanks")
-      .def(py::init<>(), Released())
-      .def_property_readonly("rank", &AllRanks::rank)
-      .def_property_readonly("size", &AllRanks::size)
-      .def("broadcast",
-           [](AllRanks& ranks, const py::bytes& text) {
-             std::string all = text;
-             {
-               const py::gil_scoped_release released;
-               all = ranks.broadcast(std::move(all));
-             }
-             return py::bytes(all);
-           })
-      .def("allgather", &AllRanks::allgather, Released());
+  m.def("mpi_allgather", &mpi_allgather);
   m.def("mpi_rank", [] { return World::load("mpi").rank(); });
   m.def("mpi_size", [] { return World::load("mpi").size(); });
   m.def("mpi_loaded", [] { return World::is_loaded("mpi"); });

@@ -9,7 +9,8 @@
 
 namespace cpdcomm::torch_adapter {
 
-/// Runs a group's operations on a thread of its own, in the order in which they were asked for.
+/// Runs a group's operations on a thread of its own, in the order in which they were asked for. A
+/// fork of the process has no such thread: there it is neither used nor destroyed.
 class GroupThread {
  public:
   using Job = std::function<void()>;

@@ -40,6 +40,7 @@ Error late(int rank, std::chrono::milliseconds timeout, const std::vector<std::s
 
 Backend::WorkPtr Backend::start_message(const Name& name, const Tensors& tensors, int peer,
                                         int tag) {
+  require_own();
   check_one(tensors, "a message");
   check_all_cpu(tensors);
   const bool is_send = name.type == OpType::SEND;
@@ -90,6 +91,7 @@ Backend::WorkPtr Backend::recvAnysource(Tensors& tensors, int tag) {
 /// Rank 0 hears from every rank, then tells all that it has. On those that it has not heard from in
 /// time it reports: on the first, or with `wait_for_all` on all.
 void Backend::monitoredBarrier(const c10d::BarrierOptions& options, bool wait_for_all) {
+  require_own();
   const Milliseconds set = timeout_of(c10d::kUnsetTimeout);
   const Milliseconds of_group = set.count() > 0 ? set : origin_.timeout;
   const Milliseconds timeout = options.timeout.count() >= 0 ? options.timeout : of_group;

@@ -1,5 +1,7 @@
 #include "policy.hpp"
 
+#include <pthread.h>
+
 #include <map>
 #include <mutex>
 #include <utility>
@@ -18,9 +20,18 @@ Changes& changes() {
   return *kept;
 }
 
+/// A fork has the changes of its parent, and no thread that would give back a lock.
+void guard_forks() {
+  static const int guarded =
+      pthread_atfork([] { changes().mutex.lock(); }, [] { changes().mutex.unlock(); },
+                     [] { changes().mutex.unlock(); });
+  static_cast<void>(guarded);
+}
+
 }  // namespace
 
 int add_change(Change change) {
+  guard_forks();
   const std::lock_guard lock(changes().mutex);
   changes().all.emplace(++changes().last, std::move(change));
   return changes().last;
@@ -32,6 +43,7 @@ void take_back(int change) {
 }
 
 Policy in_force(Policy policy) {
+  guard_forks();
   const std::lock_guard lock(changes().mutex);
   for (const auto& [number, change] : changes().all) change(policy);
   return policy;

@@ -26,6 +26,7 @@ struct Done {
 /// What `check` throws is this rank's own fault; the peers learn of it.
 template <typename Check>
 void Backend::validate(Check&& check) {
+  require_own();
   try {
     check();
   } catch (const std::exception& error) {
@@ -36,6 +37,7 @@ void Backend::validate(Check&& check) {
 
 template <typename Job>
 Backend::WorkPtr Backend::start(const Name& name, const Tensors& inputs, Tensors outputs, Job job) {
+  require_own();
   std::uint64_t sequence = 0;
   {
     const std::lock_guard lock(mutex_);

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <sys/types.h>
+#include <unistd.h>
 #include <torch/csrc/distributed/c10d/Work.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <vector>
@@ -24,11 +27,15 @@ class Work final : public c10d::Work {
   /// Of a receive from any rank.
   int sourceRank() const override { return source_; }
 
+  /// @throws Error unsupported in a fork of the process that started it
+  bool wait(std::chrono::milliseconds timeout) override;
+
   void succeed();
   void succeed(int source);
   void fail(std::exception_ptr error);
 
  private:
+  const pid_t maker_ = getpid();
   std::vector<at::Tensor> outputs_;
   c10::intrusive_ptr<c10::ivalue::Future> future_;
   std::uint64_t sequence_;

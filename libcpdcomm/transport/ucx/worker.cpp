@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 
+#include "process.hpp"
 #include "transport/transport.hpp"
 
 namespace cpdcomm::transport::ucx {
@@ -56,10 +57,14 @@ Context::Context(UcxMemory memory) {
 }
 
 std::shared_ptr<Context> Context::shared(UcxMemory memory) {
-  static std::mutex mutex;
-  static std::array<std::weak_ptr<Context>, 2> kinds;
-  const std::lock_guard lock(mutex);
-  std::weak_ptr<Context>& last = kinds[static_cast<std::size_t>(memory)];
+  struct Shared {
+    std::mutex mutex;
+    std::array<std::weak_ptr<Context>, 2> kinds;
+  };
+  static PerProcess<Shared> all;  // that of a fork's parent is not the fork's
+  Shared& shared = all.get();
+  const std::lock_guard lock(shared.mutex);
+  std::weak_ptr<Context>& last = shared.kinds[static_cast<std::size_t>(memory)];
   std::shared_ptr<Context> context = last.lock();
   if (!context) last = context = std::make_shared<Context>(memory);
   return context;

@@ -35,6 +35,14 @@ def without_threads():
         import cpdcomm
     assert any("MPI_Init_thread" in str(w.message) for w in told), [str(w.message) for w in told]
     assert cpdcomm.float_quantize is not None
+    import torch.distributed as dist
+
+    try:
+        dist.init_process_group("cpd")
+    except cpdcomm.UnsupportedError as error:
+        assert "MPI_Init_thread" in str(error), error
+        return
+    raise AssertionError("nothing was raised")
 
 
 if __name__ == "__main__":

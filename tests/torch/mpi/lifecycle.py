@@ -2,7 +2,9 @@
 
 import builtins
 import ctypes
+import multiprocessing
 import os
+import signal
 import sys
 import time
 
@@ -221,6 +223,132 @@ def overslept_by_the_environment():
     assert isinstance(error, cpdcomm.TimeoutError), repr(error)
     assert 0.4 < seconds < 1.9, seconds
     say("rank is done")
+
+
+# --- forks ----------------------------------------------------------------------------------------
+
+
+def in_a_fork(work):
+    """Does something in a fork, which then ends as any process does; its exit code."""
+    child = os.fork()
+    if child == 0:
+        work()
+        sys.exit(0)
+    for _ in range(3000):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise AssertionError("the child hangs")
+
+
+def fail():
+    raise ArithmeticError("a child has had enough")
+
+
+def forks_that_end():
+    """In every way: none of their parents' groups notices."""
+    dist.init_process_group("cpd")
+    group = dist.new_group()
+    peer = dist.get_rank() ^ 1
+    message = torch.zeros(3)
+    under_way = dist.irecv(message, peer)  # on a thread of its own
+    summed(wire="e4m3")
+    for end, code in (
+        (lambda: sys.exit(3), 3),
+        (lambda: os._exit(4), 4),
+        (fail, 1),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), -signal.SIGKILL),
+        (dist.destroy_process_group, 0),
+    ):
+        assert in_a_fork(end) == code
+        summed(wire="e4m3")
+        summed(group)
+    dist.send(torch.ones(3), peer)
+    under_way.wait()
+    assert message.tolist() == [1, 1, 1]
+    dist.destroy_process_group()
+
+
+class Squares(torch.utils.data.Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return torch.tensor([float(index * index)])
+
+
+def forks_of_libraries():
+    """Workers of multiprocessing and of a DataLoader."""
+    dist.init_process_group("cpd")
+    summed()
+    for code in (0, 5):
+        worker = multiprocessing.get_context("fork").Process(target=sys.exit, args=(code,))
+        worker.start()
+        worker.join(30)
+        assert worker.exitcode == code, worker.exitcode
+        summed()
+    data = torch.utils.data.DataLoader(
+        Squares(), batch_size=2, num_workers=2, multiprocessing_context="fork"
+    )
+    for _ in range(2):
+        assert sum(batch.sum().item() for batch in data) == 140
+        summed()
+    dist.destroy_process_group()
+
+
+def refused_in_a_fork(inherited):
+    """What a child may not do, and what it may."""
+    x = torch.ones(3)
+    for call in (
+        lambda: dist.all_reduce(x),
+        lambda: dist.barrier(),
+        lambda: dist.send(x, dist.get_rank() ^ 1),
+        lambda: cpdcomm.all_reduce(x),
+        lambda: cpdcomm.all_reduce(x, wire="e99m9"),
+        lambda: cpdcomm.stats(),
+        lambda: inherited.wait(),
+    ):
+        error, seconds = timed(call)
+        assert isinstance(error, cpdcomm.UnsupportedError), repr(error)
+        assert "is a fork" in str(error) and str(os.getppid()) in str(error), error
+        assert seconds < 5, seconds
+    assert cpdcomm.float_quantize(torch.tensor([1.03]), 4, 3).item() == 1
+    dist.destroy_process_group()
+
+
+def forks_that_call():
+    dist.init_process_group("cpd")
+    summed()
+    message = torch.zeros(3)
+    under_way = dist.irecv(message, dist.get_rank() ^ 1)
+    assert in_a_fork(lambda: refused_in_a_fork(under_way)) == 0
+    summed()
+    dist.send(torch.ones(3), dist.get_rank() ^ 1)
+    under_way.wait()
+    dist.destroy_process_group()
+
+
+def children(rank, size):
+    """The forks of all ranks have a group of their own."""
+    dist.destroy_process_group()
+    dist.init_process_group(
+        "cpd", init_method=f"file://{os.environ['STORE']}", rank=rank, world_size=size
+    )
+    summed(wire="e4m3")
+    summed(dist.new_group())
+    dist.destroy_process_group()
+
+
+def forks_with_a_group():
+    dist.init_process_group("cpd")
+    summed()
+    rank, size = dist.get_rank(), dist.get_world_size()
+    assert in_a_fork(lambda: children(rank, size)) == 0
+    summed()
+    dist.destroy_process_group()
 
 
 # --- beginnings -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 import torch
 import torch.distributed as dist
 
-from cpdcomm._launch import launched_as
+from cpdcomm._launch import fill_in_address, launched_as
 from cpdcomm.errors import UnsupportedError
 
 from ._nodelist import expand
@@ -26,9 +27,9 @@ def dist_init() -> tuple[int, int]:
     """Makes the default process group, with backend cpd for CPU tensors.
 
     Rank and size come from torchrun's RANK and WORLD_SIZE, else from Open MPI's, PMIx's or PMI's
-    variables, else from srun's. MASTER_ADDR and MASTER_PORT stay where they are set (under mpirun
-    and srun with MPI the import of cpdcomm has set them); else the address is this host, if all
-    ranks are on it, or the first node of Slurm's node list, and the port follows from the job.
+    variables, else from srun's. MASTER_ADDR and MASTER_PORT stay where they are set; under mpirun
+    and srun with MPI the ranks agree on them; else the address is this host, if all ranks are on
+    it, or the first node of Slurm's node list, and the port follows from the job.
 
     Where torch has CUDA, each rank of a host takes a device of its own, and CUDA tensors go over
     NCCL.
@@ -40,6 +41,8 @@ def dist_init() -> tuple[int, int]:
         UnsupportedError, also a NotImplementedError: no launcher is seen, or no address.
         ValueError: a node list that cannot be read; the default group is there already.
     """
+    with contextlib.suppress(UnsupportedError):  # without MPI by what the launcher says
+        fill_in_address()
     os.environ.update(rendezvous(os.environ))
     backend = "cpd"
     if torch.cuda.is_available():
