@@ -1,48 +1,16 @@
-"""Starts Python files under mpirun or torchrun, with a time limit, and reads what their checks
-found."""
+"""Starts Python files under mpirun or torchrun, and asks ranks that live on for checks of mpi/."""
 
-import functools
-import json
+import importlib
 import os
-import re
 import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
-import gradients
 import pytest
+import served
+import warm
+from processes import CHECKS, HERE, Finished, clean_environment, run
 
-HERE = Path(__file__).parent
-CHECKS = HERE / "mpi"
-# What a launcher sets, and what would change the options in force.
-FOREIGN = re.compile(
-    r"(OMPI|PMIX|PMI|MPI|SLURM|HYDRA|CPDCOMM|TORCHELASTIC)_.*|RANK|WORLD_SIZE|LOCAL_RANK"
-    r"|MASTER_(ADDR|PORT)"
-)
-GRACE = 10.0  # seconds that mpirun has to end its ranks
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A launch that ended by itself."""
-
-    code: int
-    output: str
-    seconds: float
-
-
-def clean_environment(**changes):
-    """This process's environment without a launcher's variables, one thread a process."""
-    kept = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
-    path = os.pathsep.join([str(HERE), str(CHECKS)])
-    # What `automatic` takes depends on a table of times; the references are those of `direct`.
-    ours = {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "CPDCOMM_TUNING": str(HERE / "direct.json")}
-    return kept | ours | changes
+__all__ = ["CHECKS", "HERE", "Finished", "clean_environment", "run"]
 
 
 def mpirun_command(ranks):
@@ -54,10 +22,10 @@ def mpirun_command(ranks):
     return [mpirun, *as_root, *flags, "-n", str(ranks)]
 
 
-def torchrun_command(ranks):
+def torchrun_command(ranks, python=sys.executable):
     """torchrun on this host alone."""
     return [
-        sys.executable,
+        python,
         "-m",
         "torch.distributed.run",
         "--standalone",
@@ -65,98 +33,53 @@ def torchrun_command(ranks):
     ]
 
 
-def launch_command(launcher, ranks, script):
+def launch_command(launcher, ranks, script, python=sys.executable):
     """What starts a Python file on some ranks."""
     if launcher == "torchrun":
-        return [*torchrun_command(ranks), script]
-    return [*mpirun_command(ranks), sys.executable, script]
+        return [*torchrun_command(ranks, python), script]
+    return [*mpirun_command(ranks), python, script]
 
 
-def run(command, timeout, **environment):
-    """Runs a command to its end, or fails with its output when that does not come in time."""
-    start = time.monotonic()
-    with tempfile.TemporaryFile("w+") as output:  # a pipe would wait for orphans, too
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            env=clean_environment(**environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            _end(process)
-        output.seek(0)
-        text = output.read()
-    if code is None:
-        pytest.fail(f"{command} did not end within {timeout} s; it said:\n{text}", pytrace=False)
-    return Finished(code, text, time.monotonic() - start)
-
-
-def _end(process):
-    """mpirun ends its ranks when it is asked politely."""
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def launch(script, ranks, *arguments, timeout=60.0, launcher="mpirun", **environment):
-    """Runs a file of mpi/ on some ranks."""
-    command = [*launch_command(launcher, ranks, CHECKS / script), *arguments]
-    return run(command, timeout, **environment)
+def launch(script, ranks, *arguments, timeout=300.0, launcher="mpirun", python=None, **environment):
+    """Runs a file of mpi/ on some ranks, by default with a Python that has torch already."""
+    command = launch_command(launcher, ranks, CHECKS / script, python or warm.python())
+    return run([*command, *arguments], timeout, **environment)
 
 
 # --- files of checks, see mpi/harness.py ----------------------------------------------------------
 
 
-@functools.cache
-def _launch_checks(module, ranks, timeout, launcher, **environment):
-    """One launch for all checks of a module: what each check found, and how the launch ended."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder, "found")
-        found.touch()
-        inputs = Path(folder, "gradients.npz")
-        gradients.save(inputs)
-        try:
-            end = launch(
-                f"{module}.py",
-                ranks,
-                found,
-                inputs,
-                timeout=timeout,
-                launcher=launcher,
-                **environment,
-            )
-        except pytest.fail.Exception as hang:
-            end = Finished(-1, str(hang), timeout)
-        lines = [json.loads(line) for line in found.read_text().splitlines()]
-    return {line["check"]: line["failures"] for line in lines}, end
+def kind_of(ranks, launcher, environment):
+    """What launches have in common whose ranks can serve for each other."""
+    return launcher, ranks, *sorted(environment.items())
 
 
-def passes(module, check, ranks, timeout=120.0, launcher="mpirun", **environment):
-    """Asserts that a check of mpi/`module`.py passed; all its checks share one launch."""
-    found, end = _launch_checks(module, ranks, timeout, launcher, **environment)
-    if check not in found:
-        pytest.fail(
-            f"{module}.{check} was not reached; {launcher} said:\n{end.output}", pytrace=False
-        )
-    failures = "\n".join(f"--- rank {rank}\n{text}" for rank, text in found[check].items())
+def ranks_of(ranks, launcher="mpirun", **environment):
+    """The ranks that live under a launcher; starts them where there are none."""
+
+    def start():
+        command = launch_command(launcher, ranks, CHECKS / "serve.py", warm.python())
+        return command, ranks, clean_environment(**environment)
+
+    return served.launch_of(kind_of(ranks, launcher, environment), start)
+
+
+def passes(module, check, ranks, timeout=300.0, launcher="mpirun", **environment):
+    """Asserts that a check of mpi/`module`.py passes, on ranks that live through many checks."""
+    failures = ranks_of(ranks, launcher, **environment).failures(module, check, timeout)
     if failures:
         pytest.fail(f"{module}.{check} on {ranks} ranks\n{failures}", pytrace=False)
 
 
-def ends(module, ranks, timeout=120.0, launcher="mpirun", **environment):
-    """Asserts that the launch of a module's checks ended as a program should."""
-    _, end = _launch_checks(module, ranks, timeout, launcher, **environment)
-    if end.code != 0:
-        pytest.fail(
-            f"{module} ended with {end.code}; {launcher} said:\n{end.output}", pytrace=False
-        )
+def ends(module, ranks, timeout=300.0, launcher="mpirun", **environment):
+    """Asserts that the ranks that a module's checks have passed on end as a program should."""
+    kind = kind_of(ranks, launcher, environment)
+    if not served.launches_that_passed(module, kind):
+        harness = importlib.import_module("harness")  # conftest.py knows where it is
+        for check in harness.checks_of(importlib.import_module(module)):
+            passes(module, check, ranks, timeout, launcher, **environment)
+    for launch in served.launches_that_passed(module, kind):
+        if launch.lives:
+            launch.end()
+        if launch.code != 0:
+            pytest.fail(f"{module} ended with {launch.code}: {launch.said()}", pytrace=False)

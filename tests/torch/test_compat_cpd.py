@@ -19,6 +19,7 @@ import pytest
 import reference as ref
 import torch
 import torch.distributed as dist
+import warm
 from patterns import probe, same_bits
 
 from cpdcomm import UnsupportedError
@@ -33,12 +34,14 @@ RANKS = [2, 3, 4]
 # --- on several ranks -----------------------------------------------------------------------------
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize("check", harness.checks_of(compat_cpd))
 @pytest.mark.parametrize("ranks", RANKS)
 def test_on_ranks(check, ranks):
     mpirun.passes("compat_cpd", check, ranks)
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize("ranks", RANKS)
 def test_the_launch_ends_well(ranks):
     mpirun.ends("compat_cpd", ranks)
@@ -71,10 +74,10 @@ def as_processes(program, environments):
     ranks = []
     for environ in environments:
         words = [f"{name}={value}" for name, value in environ.items()]
-        ranks.append(shlex.join(["env", *words, sys.executable, str(program), "--use_APS"]))
+        ranks.append(shlex.join(["env", *words, warm.python(), str(program), "--use_APS"]))
     orphans = "trap 'kill $(jobs -p) 2>/dev/null' EXIT"  # of a rank that failed
     script = f"{orphans}; {' & '.join(ranks)} & {'wait -n && ' * len(ranks)} true"
-    return mpirun.run(["bash", "-c", script], 60.0)
+    return mpirun.run(["bash", "-c", script], 300.0)
 
 
 def free_port():
@@ -85,7 +88,7 @@ def free_port():
 
 def test_a_program_under_torchrun():
     words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
-    end = mpirun.run([sys.executable, *words, PROGRAM, "--use_APS"], 90.0)
+    end = mpirun.run([warm.python(), *words, PROGRAM, "--use_APS"], 300.0)
     trained(end, 2)
 
 

@@ -6,13 +6,13 @@ KILLS says how often it is tried for each launcher (3 for torchrun, 1 for mpirun
 import json
 import os
 import random
-import sys
 
 import mpirun
 import pytest
+import warm
 
 RANKS = 4
-AT_ONCE = 15.0  # seconds, on a busy machine, of a timeout of 60
+AT_ONCE = 80.0  # seconds, on a busy machine, of a timeout of 240
 CRASHES = ("core dumped", "Segmentation fault", "signal 6", "signal 11", "terminate called")
 
 
@@ -20,11 +20,11 @@ def killed(launcher, folder, victim, seconds):
     """One job; what each survivor was told."""
     script = mpirun.CHECKS / "killed.py"
     if launcher == "torchrun":
-        command = [*mpirun.torchrun_command(RANKS), script]
+        command = [*mpirun.torchrun_command(RANKS, warm.python()), script]
     else:
         recovery = ["--mca", "orte_enable_recovery", "1"]
-        command = [*mpirun.mpirun_command(RANKS), *recovery, sys.executable, script]
-    end = mpirun.run([*command, folder, victim, seconds], 100.0)
+        command = [*mpirun.mpirun_command(RANKS), *recovery, warm.python(), script]
+    end = mpirun.run([*command, folder, victim, seconds], 400.0)
     assert not any(crash in end.output for crash in CRASHES), end.output
     told = {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
     assert set(told) == {str(rank) for rank in range(RANKS) if rank != victim}, end.output
@@ -59,24 +59,24 @@ def check(told):
 @pytest.mark.parametrize("launcher", ["mpirun", "torchrun"])
 def test_a_rank_that_is_stopped(tmp_path, launcher):
     """Its peers know when the time is over, and whom they waited for."""
-    end = mpirun.launch("stopped.py", 3, tmp_path, timeout=90.0, launcher=launcher)
+    end = mpirun.launch("stopped.py", 3, tmp_path, launcher=launcher)
     for rank in (0, 2):
         seconds, told = (tmp_path / str(rank)).read_text().split("\n", 1)
-        assert 2.0 < float(seconds) < 20.0, end.output
+        assert 2.0 < float(seconds) < AT_ONCE, end.output
         assert "all" in told and ("TimeoutError" in told or "PeerFailedError" in told), told
     told = "".join((tmp_path / str(rank)).read_text() for rank in (0, 2))
     assert "TimeoutError: allreduce" in told and "rank 1" in told, told
 
 
 def test_a_timeout_that_was_set_later(tmp_path):
-    mpirun.launch("timeouts.py", 2, tmp_path / "done", timeout=60.0, launcher="torchrun")
+    mpirun.launch("timeouts.py", 2, tmp_path / "done", launcher="torchrun")
     assert (tmp_path / "done").exists()
 
 
 def test_torchrun_starts_again(tmp_path):
     script = mpirun.CHECKS / "elastic.py"
-    command = [*mpirun.torchrun_command(3), "--max-restarts", "2", script, tmp_path]
-    end = mpirun.run(command, 120.0)
+    command = [*mpirun.torchrun_command(3, warm.python()), "--max-restarts", "2", script, tmp_path]
+    end = mpirun.run(command, 300.0)
     assert end.code == 0, end.output
     assert {path.name for path in tmp_path.iterdir()} == {"1-0", "1-1", "1-2"}, end.output
     assert {path.read_text() for path in tmp_path.iterdir()} == {"9.0"}

@@ -19,7 +19,7 @@ def found_in(output):
 
 
 def launched(ranks, *arguments, **environment):
-    end = mpirun.launch(SCRIPT.name, ranks, *arguments, **environment)
+    end = mpirun.launch(SCRIPT.name, ranks, *arguments, python=sys.executable, **environment)
     assert end.code == 0, end.output
     found = found_in(end.output)
     assert len(found) == ranks, end.output
@@ -28,7 +28,7 @@ def launched(ranks, *arguments, **environment):
 
 def alone(*arguments, **environment):
     """One process, no launcher."""
-    end = mpirun.run([sys.executable, SCRIPT, *arguments], 40.0, **environment)
+    end = mpirun.run([sys.executable, SCRIPT, *arguments], 300.0, **environment)
     assert end.code == 0, end.output
     return found_in(end.output)[0], end.output
 
@@ -180,7 +180,7 @@ def test_processes_that_mpi_does_not_connect(tmp_path):
     )
     two = '"$0" -c "$1" "$2" 0 & first=$!; "$0" -c "$1" "$2" 1; wait $first'
     command = ["bash", "-c", two, sys.executable, program, tmp_path / "store"]
-    end = mpirun.run(command, 40.0, CPDCOMM_TRANSPORT="mpi")
+    end = mpirun.run(command, 300.0, CPDCOMM_TRANSPORT="mpi")
     assert end.code == 0, end.output
     assert end.output.count("told") == 2, end.output
     assert end.output.count("mpirun") >= 2, end.output

@@ -5,11 +5,12 @@ import sys
 import mpirun
 import pytest
 
+SOON = 240.0  # seconds, on a busy machine, of half an hour that a group waits by default
 UNCLEAN = "exiting improperly"  # what mpirun says of a rank that did not call MPI_Finalize
 
 
 def run(scenarios, ranks, script="lifecycle.py", **environment):
-    return mpirun.launch(script, ranks, *scenarios, timeout=40.0, **environment)
+    return mpirun.launch(script, ranks, *scenarios, **environment)
 
 
 def ends_well(end, ranks):
@@ -73,7 +74,7 @@ def test_one_rank():
 def test_one_process_without_a_launcher():
     here = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     command = [sys.executable, mpirun.CHECKS / "lifecycle.py", "one_rank"]
-    ends_well(mpirun.run(command, 40.0, **here), 1)
+    ends_well(mpirun.run(command, 300.0, **here), 1)
 
 
 def test_a_rank_that_oversleeps_the_timeout():
@@ -81,11 +82,11 @@ def test_a_rank_that_oversleeps_the_timeout():
     end = run(["sleeper"], 3)
     assert end.output.count("rank is done") == 3, end.output
     assert "told TimeoutError" in end.output, end.output
-    assert end.seconds < 20, end.output
+    assert end.seconds < SOON, end.output
 
 
 def test_the_timeout_of_the_environment():
-    end = run(["overslept_by_the_environment"], 2, CPDCOMM_TIMEOUT="0.5")
+    end = run(["overslept_by_the_environment"], 2, CPDCOMM_TIMEOUT="2")
     assert "rank is done" in end.output, end.output
 
 
@@ -94,11 +95,11 @@ def test_a_rank_that_raises_ends_all():
     assert end.code != 0
     assert "ArithmeticError: rank 1 has had enough" in end.output
     assert "rank ends" not in end.output
-    assert end.seconds < 15, end.output
+    assert end.seconds < SOON, end.output
 
 
 def test_a_rank_that_exits_is_not_waited_for():
     end = run(["early_exit"], 3)
     assert end.code != 0
     assert "told PeerFailedError" in end.output, end.output
-    assert end.seconds < 15, end.output
+    assert end.seconds < SOON, end.output

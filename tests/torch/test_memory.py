@@ -14,12 +14,14 @@ import cpdcomm
 RANKS = [2, 3, 4]
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize("check", harness.checks_of(memory))
 @pytest.mark.parametrize("ranks", RANKS)
 def test_memory(check, ranks):
     mpirun.passes("memory", check, ranks)
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize("ranks", RANKS)
 def test_the_launch_ends_well(ranks):
     mpirun.ends("memory", ranks)

@@ -1,11 +1,11 @@
 """A machine without MPI, or UCX, or both: the package without the modules that need them."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import mpirun
 import pytest
+import warm
 
 import cpdcomm
 
@@ -70,8 +70,8 @@ def package(tmp_path_factory):
 
 
 def run(package, rank, **environment):
-    command = [sys.executable, "-c", PROGRAM, str(package), rank]
-    return mpirun.run(command, 40.0, **environment)
+    command = [warm.python(), "-c", PROGRAM, str(package), rank]
+    return mpirun.run(command, 300.0, **environment)
 
 
 def test_all_but_several_ranks(package):
@@ -108,6 +108,6 @@ def test_one_of_them_is_enough(tmp_path, missing, launcher):
     folder = copy_without(tmp_path, missing)
     script = tmp_path / "pair.py"
     script.write_text(PAIR)
-    command = mpirun.launch_command(launcher, 2, script)
-    end = mpirun.run(command, 60.0, PYTHONPATH=str(folder))
+    command = mpirun.launch_command(launcher, 2, script, warm.python())
+    end = mpirun.run(command, 300.0, PYTHONPATH=str(folder))
     assert end.code == 0 and end.output.count("summed") == 2, end.output

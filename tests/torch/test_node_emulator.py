@@ -18,12 +18,14 @@ import cpdcomm
 RANKS = [2, 4]
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize("check", harness.checks_of(emulated))
 @pytest.mark.parametrize("ranks", RANKS)
 def test_emulated(check, ranks):
     mpirun.passes("emulated", check, ranks)
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize("ranks", RANKS)
 def test_the_launch_ends_well(ranks):
     mpirun.ends("emulated", ranks)

@@ -8,12 +8,14 @@ import pytest
 RANKS = [3, 4]
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize("check", harness.checks_of(operations))
 @pytest.mark.parametrize("ranks", RANKS)
 def test_under_mpirun(check, ranks):
     mpirun.passes("operations", check, ranks)
 
 
+@pytest.mark.on_ranks(ranks=3, launcher="torchrun")
 @pytest.mark.parametrize("check", harness.checks_of(operations))
 def test_under_torchrun(check):
     mpirun.passes("operations", check, 3, launcher="torchrun")
@@ -21,18 +23,21 @@ def test_under_torchrun(check):
 
 # Each operation begins with one of gloo's then, in the caller's thread: callbacks get in its way.
 UNCHECKED = {"a_callback_that_waits_for_another_operation"}
+DETAIL = {"TORCH_DISTRIBUTED_DEBUG": "DETAIL"}
 
 
+@pytest.mark.on_ranks(ranks=3, launcher="torchrun", **DETAIL)
 @pytest.mark.parametrize("check", [c for c in harness.checks_of(operations) if c not in UNCHECKED])
 def test_with_torchs_own_checks(check):
-    detail = {"TORCH_DISTRIBUTED_DEBUG": "DETAIL", "SKIP": ",".join(UNCHECKED)}
-    mpirun.passes("operations", check, 3, launcher="torchrun", **detail)
+    mpirun.passes("operations", check, 3, launcher="torchrun", **DETAIL)
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize("ranks", RANKS)
 def test_mpirun_ends_well(ranks):
     mpirun.ends("operations", ranks)
 
 
+@pytest.mark.on_ranks(ranks=3, launcher="torchrun")
 def test_torchrun_ends_well():
     mpirun.ends("operations", 3, launcher="torchrun")

@@ -3,11 +3,11 @@
 import copy
 import dataclasses
 import pickle
-import sys
 
 import mpirun
 import pytest
 import torch
+import warm
 
 import cpdcomm
 
@@ -196,7 +196,7 @@ PLAIN = {"scaling": "none"}
 def run(program, **environment):
     """Without the least size of torch's own calls, so that small tensors show what is in force."""
     environment = {"CPDCOMM_MIN_BYTES": "0"} | environment
-    return mpirun.run([sys.executable, "-c", program], 40.0, **environment)
+    return mpirun.run([warm.python(), "-c", program], 300.0, **environment)
 
 
 def result(options, call, want, group, **environment):

@@ -1,4 +1,4 @@
-"""Training for long does not take more memory: SOAK says how many seconds (15)."""
+"""Training for long does not take more memory: SOAK says how many seconds (4)."""
 
 import os
 import re
@@ -11,10 +11,10 @@ ALLOWED_KIB = 4096  # what allocators take now and then; a leak of one bucket a 
 
 @pytest.mark.parametrize("launcher", ["mpirun", "torchrun"])
 def test_memory_does_not_grow(launcher):
-    seconds = float(os.environ.get("SOAK", 15))
-    end = mpirun.launch("soak.py", 2, seconds, timeout=2 * seconds + 60, launcher=launcher)
+    seconds = float(os.environ.get("SOAK", 4))
+    end = mpirun.launch("soak.py", 2, seconds, timeout=2 * seconds + 600, launcher=launcher)
     assert end.code == 0, end.output
     found = re.search(r"(\d+) steps of 4 models, (-?\d+) KiB more", end.output)
     assert found, end.output
     print(found[0])
-    assert int(found[1]) >= 50 and int(found[2]) < ALLOWED_KIB, found[0]
+    assert int(found[1]) >= 300 and int(found[2]) < ALLOWED_KIB, found[0]

@@ -16,11 +16,13 @@ CHECKS = [
 ]
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize(("module", "check", "ranks"), CHECKS)
 def test_sums(module, check, ranks):
     mpirun.passes(module, check, ranks)
 
 
+@pytest.mark.on_ranks
 @pytest.mark.parametrize(("module", "ranks"), [(m.__name__, ranks) for m, ranks in LAUNCHES])
 def test_the_launch_ends_well(module, ranks):
     mpirun.ends(module, ranks)

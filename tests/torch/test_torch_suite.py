@@ -5,11 +5,11 @@ its reason, and must fail here, so that the list does not outlive its reasons.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import mpirun
 import pytest
+import warm
 
 SUITE = Path(__file__).parent / "suite"
 RANKS = 3
@@ -25,7 +25,7 @@ def found(tmp_path_factory):
 
 def run(backend, folder):
     out = folder / f"{backend}.json"
-    command = [sys.executable, SUITE / "run.py", "--backend", backend, "--ranks", RANKS]
+    command = [warm.python(), SUITE / "run.py", "--backend", backend, "--ranks", RANKS]
     end = mpirun.run([*command, "--names", SUITE / "selection.json", "--out", out], SECONDS)
     assert out.exists(), end.output
     return json.loads(out.read_text())

@@ -1,25 +1,33 @@
-"""Checks that run on every rank of one launch, each in a process group of its own.
+"""Checks that run on every rank of a launch, each in a process group of its own.
 
-A file of checks ends with `harness.main()`. What the ranks tell each other besides goes over a
-store, so nothing of what is checked is needed to check it.
+Ranks live through many checks: `serve` runs those that it is told to, see tests/torch/served.py.
+A file of checks that ends with `harness.main()` also runs by itself, under any launcher. What the
+ranks tell each other besides goes over a store, so nothing of what is checked is needed to check
+it.
 """
 
+import faulthandler
+import gc
 import hashlib
+import importlib
 import json
 import os
 import pickle
+import signal
+import socket
 import sys
 import time
 import traceback
 
 import gradients
+import numpy as np
 import torch
 import torch.distributed as dist
 
 import cpdcomm
 from cpdcomm._backend import backend_of
 
-_SECONDS = 30.0  # no operation of a check takes so long
+SECONDS = 100.0  # no operation of a check takes so long, however busy the machine is
 _checks = []
 
 
@@ -59,18 +67,19 @@ class Ranks:
             time.sleep(0.002)
         return pickle.loads(self.store.get(key))
 
-    def outcomes(self, function):
-        """Runs a check; per rank the traceback, or None where it passed."""
+    def failure(self, function):
+        """Runs a check: its traceback, or None where it passed; waits for all."""
+        failure = None
         try:
             function(self)
-            mine = None
         except Exception:
-            mine = traceback.format_exc()
+            failure = traceback.format_exc()
             self.store.set(f"failed/{self.rank}", "")
             # Its peers need not wait in an operation that it will not come to.
             backend_of(self.group).refuse("a check has failed here")
-        self.store.set(f"outcome/{self.rank}", pickle.dumps(mine))
-        return [pickle.loads(self.store.get(f"outcome/{r}")) for r in range(self.size)]
+        self.store.set(f"done/{self.rank}", "")
+        self.store.wait([f"done/{rank}" for rank in range(self.size)])
+        return failure
 
     def agree(self, arrays):
         """Asserts that all ranks hold the same bits."""
@@ -93,27 +102,100 @@ class Ranks:
 
 def new_group(**options):
     """A group of all ranks with other options."""
-    options.setdefault("timeout", _SECONDS)
+    options.setdefault("timeout", SECONDS)
     return dist.new_group(backend="cpd", pg_options=cpdcomm.Options(**options))
 
 
-def main():
-    """Runs the file's checks, or those named; rank 0 writes what they found to the first file."""
-    found, inputs, *named = sys.argv[1:]
-    torch.set_num_threads(1)
-    dist.init_process_group("cpd", pg_options=cpdcomm.Options(timeout=_SECONDS))
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
-    parts = gradients.load(inputs)
-    for function in [f for f in _checks if f.__module__ == "__main__"]:
-        name = function.__name__
-        if (named and name not in named) or name in os.environ.get("SKIP", "").split(","):
-            continue
-        ranks = Ranks(dist.PrefixStore(name, store), new_group(), parts)
-        start = time.monotonic()
-        failures = ranks.outcomes(function)
-        if ranks.rank == 0:
-            with open(found, "a") as file:
-                failures = {rank: text for rank, text in enumerate(failures) if text}
-                file.write(json.dumps({"check": name, "failures": failures}) + "\n")
-            print(f"{name}: {time.monotonic() - start:.1f} s", flush=True)
+# --- ranks that run checks ------------------------------------------------------------------------
+
+
+class _Runner:
+    """A rank with its default group; runs one check after the other as if each were the first."""
+
+    def __init__(self, parts):
+        torch.set_num_threads(1)
+        dist.init_process_group("cpd", pg_options=cpdcomm.Options(timeout=SECONDS))
+        self._store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+        self._parts = parts
+        self._number = 0
+        gc.freeze()  # collecting after each check looks at what is the check's alone
+
+    def failure(self, function):
+        """The traceback of a check, or None where it passed."""
+        _start_afresh()
+        self._number += 1
+        store = dist.PrefixStore(f"check {self._number}", self._store)
+        try:
+            return Ranks(store, new_group(), self._parts).failure(function)
+        finally:
+            _destroy_groups()
+
+
+def _start_afresh():
+    """Takes back what the check before has set for the whole process."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+
+
+def _destroy_groups():
+    """All but the default group: each takes descriptors and memory while it lives."""
+    world = dist.distributed_c10d._world
+    for group in list(world.pg_map):
+        if group is not dist.group.WORLD and group in world.pg_map:
+            dist.destroy_process_group(group)
+    gc.collect()
+
+
+def _find(module, name):
+    importlib.import_module(module)
+    return next(f for f in _checks if (f.__module__, f.__name__) == (module, name))
+
+
+def serve(path, inputs):
+    """Runs the checks that the tests' end of a socket names, until it is closed."""
+    faulthandler.register(signal.SIGUSR1)
+    runner = _Runner(gradients.load(inputs))
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        with connection.makefile("rw") as tests:
+
+            def tell(**words):
+                tests.write(json.dumps(words) + "\n")
+                tests.flush()
+
+            tell(rank=dist.get_rank(), pid=os.getpid())
+            for line in tests:
+                tell(failure=_asked(runner, **json.loads(line)))
     dist.destroy_process_group()
+
+
+def _asked(runner, module, check):
+    try:
+        function = _find(module, check)
+    except Exception:
+        return traceback.format_exc()
+    try:
+        return runner.failure(function)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def main():
+    """Runs the file's checks, or those named, and prints what they found."""
+    named = sys.argv[1:]
+    runner = _Runner(gradients.of_digits())
+    failed = 0
+    for function in [f for f in _checks if f.__module__ == "__main__"]:
+        if named and function.__name__ not in named:
+            continue
+        start = time.monotonic()
+        failure = runner.failure(function)
+        failed += failure is not None
+        if failure or dist.get_rank() == 0:
+            seconds = time.monotonic() - start
+            print(f"{function.__name__}: {seconds:.1f} s {failure or ''}", flush=True)
+    dist.destroy_process_group()
+    sys.exit(min(failed, 1))

@@ -13,6 +13,8 @@ import torch.distributed as dist
 
 import cpdcomm
 
+SOON = 60.0  # seconds, on a busy machine, of half an hour that a group waits by default
+
 
 def say(*words):
     """One line, in one piece among those of other ranks."""
@@ -25,6 +27,11 @@ def summed(group=None, wire=None):
     cpdcomm.all_reduce(x, wire=wire, group=group)
     size = dist.get_world_size(group)
     assert (x == size * (size + 1) / 2).all(), x[0]
+
+
+def store():
+    """Over which ranks tell each other what they have come to."""
+    return dist.distributed_c10d._get_default_store()
 
 
 def timed(call):
@@ -183,20 +190,22 @@ def sleeper():
     dist.init_process_group("cpd")
     group = dist.new_group(pg_options=cpdcomm.Options(timeout=1))
     other = dist.new_group()
-    summed(group)
-    asleep = dist.get_rank() == dist.get_world_size() - 1
+    summed(other)
+    awake = range(dist.get_world_size() - 1)
+    asleep = dist.get_rank() not in awake
     if asleep:
-        time.sleep(3)
+        store().wait([f"told {rank}" for rank in awake])
         error, seconds = timed(lambda: summed(group))
         assert isinstance(error, cpdcomm.PeerFailedError), repr(error)
         assert seconds < 3, seconds
     else:
         error, seconds = timed(lambda: summed(group))
         assert isinstance(error, (cpdcomm.TimeoutError, cpdcomm.PeerFailedError)), repr(error)
-        assert seconds < 5, seconds
+        assert seconds < SOON, seconds
         if isinstance(error, cpdcomm.TimeoutError):
             assert isinstance(error, builtins.TimeoutError) and seconds > 0.9, seconds
         say("told", type(error).__name__)
+        store().set(f"told {dist.get_rank()}", "")
     for call in (
         lambda: cpdcomm.all_reduce(torch.ones(3), group=group),
         lambda: dist.all_reduce(torch.ones(3), group=group),
@@ -206,7 +215,7 @@ def sleeper():
     ):
         error, seconds = timed(call)
         assert isinstance(error, cpdcomm.PeerFailedError), repr(error)
-        assert isinstance(error, ConnectionError) and seconds < 3, seconds
+        assert isinstance(error, ConnectionError) and seconds < SOON, seconds
     summed(other, wire="e4m3")
     say("rank is done")
     # mpirun ends all ranks when the first leaves without MPI_Finalize: let all of them speak.
@@ -217,12 +226,13 @@ def overslept_by_the_environment():
     """CPDCOMM_TIMEOUT is the group's."""
     dist.init_process_group("cpd")
     if dist.get_rank() == 0:
-        time.sleep(2)
+        store().wait(["told"])
         return
     error, seconds = timed(summed)
     assert isinstance(error, cpdcomm.TimeoutError), repr(error)
-    assert 0.4 < seconds < 1.9, seconds
+    assert 1.9 < seconds < SOON, seconds
     say("rank is done")
+    store().set("told", "")
 
 
 # --- forks ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import cpdcomm  # noqa: F401  registers the backend
 
 TIMEOUT = 3.0
 STOPPED = 1
+PATIENCE = 120.0
 
 
 def main():
@@ -26,9 +27,11 @@ def main():
     rank = dist.get_rank()
     dist.barrier()
     if rank == STOPPED:
-        # Another process wakes it: by then the others have given up.
-        wake = f"sleep {4 * TIMEOUT}; kill -CONT {os.getpid()}"
-        subprocess.Popen(["sh", "-c", wake], start_new_session=True)
+        # Another process wakes it when the others have given up, or nobody will.
+        others = " && ".join(f"[ -e {folder}/{rank} ]" for rank in (0, 2))
+        tries = f"for i in $(seq {20 * PATIENCE:.0f}); do {others} && break; sleep 0.05; done"
+        wake = ["sh", "-c", f"{tries}; kill -CONT {os.getpid()}"]
+        subprocess.Popen(wake, start_new_session=True)
         os.kill(os.getpid(), signal.SIGSTOP)
     start = time.monotonic()
     try:
