@@ -21,7 +21,7 @@ def send(seconds: float) -> None:
 
 def receive() -> None:
     address = (os.environ["MASTER_ADDR"], PORT)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while True:
         try:
             connection = socket.create_connection(address)

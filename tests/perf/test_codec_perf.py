@@ -33,7 +33,7 @@ def program() -> Path:
 
 def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [program(), *arguments], capture_output=True, text=True, cwd=folder, timeout=60
+        [program(), *arguments], capture_output=True, text=True, cwd=folder, timeout=300
     )
 
 

@@ -27,7 +27,7 @@ def program() -> Path:
 def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("growth") / "growth.json"
     command = [program(), "--ranks", "2,16", "--wire", "e4m3", "--values", "4096", "-J", path]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     return json.loads(path.read_text())
 
 

@@ -22,7 +22,7 @@ def launch(folder, *words, ranks=2):
     """Runs the peer on this host; returns the exit code and what it said."""
     command = [sys.executable, "-m", "cpdperf.peers.gloo", *map(str, words)]
     environment = {"PYTHONPATH": str(ROOT / "perf"), "OMP_NUM_THREADS": "1"}
-    code = Host(ranks).run(Program(command, "each", environment), folder / "output", 60)
+    code = Host(ranks).run(Program(command, "each", environment), folder / "output", 300)
     return code, (folder / "output").read_text()
 
 
@@ -173,7 +173,7 @@ def test_a_rank_has_a_core_of_its_own(tmp_path):
         "import os; rank = os.environ['RANK']; "
         "os.write(1, f'{rank} {sorted(os.sched_getaffinity(0))}\\n'.encode())"
     )
-    code = Host(2).run(Program([sys.executable, "-c", show], "each"), tmp_path / "output", 20)
+    code = Host(2).run(Program([sys.executable, "-c", show], "each"), tmp_path / "output", 300)
     cores = sorted(os.sched_getaffinity(0))
     said = sorted((tmp_path / "output").read_text().splitlines())
     assert code == 0 and said == [f"0 [{cores[0]}]", f"1 [{cores[1]}]"]

@@ -83,7 +83,7 @@ class Place:
         command += ["-b", self.sizes[0], "-e", self.sizes[-1], "-f", "4"]
         command += by_hosts if self.per_host > 1 else ["--algorithm", names]
         command += ["--baseline", "none", "-n", "5", "-w", "1", "-c", "0", "-J", str(report)]
-        code = lab.run(command, per_host=self.per_host, output=subprocess.DEVNULL, limit=120)
+        code = lab.run(command, per_host=self.per_host, output=subprocess.DEVNULL, limit=600)
         assert code == 0
         results = json.loads(report.read_text())["results"]
         return by_key([{**row, "algorithm": predicted_name(row)} for row in results])

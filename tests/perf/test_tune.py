@@ -26,7 +26,7 @@ def program(name: str = "cpd-tune") -> Path:
 
 
 def tune(ranks: int, *arguments: str | Path, **environment: str) -> Finished:
-    return run([*mpirun_command(ranks), program(), *arguments], 60.0, **environment)
+    return run([*mpirun_command(ranks), program(), *arguments], 300.0, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_library_reads_the_table(written: tuple[Path, Finished]) -> None:
     arguments = ["-b", "4K", "-e", "4K", "-n", "2", "--wire", "e4m3"]
     finished = run(
         [*mpirun_command(3), program("cpd-allreduce-perf"), *arguments],
-        60.0,
+        300.0,
         CPDCOMM_TUNING=str(ruled),
         CPDCOMM_DEBUG="info",
     )
@@ -85,7 +85,7 @@ def test_hosts_with_several_ranks_are_measured_by_hosts(tmp_path: Path) -> None:
     command = [str(program()), "--quick", "-e", "1K", "-n", "1", "--time-limit", "5"]
     command += ["--wire", "e4m3", "-o", str(path)]
     with Lab(hosts=2, name=f"t{os.getpid()}-tune") as lab:
-        code = lab.run(command, per_host=2, limit=60, output=subprocess.DEVNULL)
+        code = lab.run(command, per_host=2, limit=300, output=subprocess.DEVNULL)
     assert code == 0
     (profile,) = json.loads(path.read_text())["profiles"]
     assert (profile["hosts"], profile["ranks"]) == (2, 4)

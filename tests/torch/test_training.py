@@ -1,12 +1,12 @@
 """The training recipe: a short comparison under mpirun, its data, and what it measures with."""
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import warm
 from mpirun import mpirun_command, run
 from training import configurations, data, identity, log, probe, recipe
 from training.batches import Layout, epoch_batches
@@ -19,7 +19,7 @@ MINUTES = 60.0
 def train(ranks, *arguments):
     """Runs the recipe, without mpirun for ranks=None."""
     launcher = [] if ranks is None else mpirun_command(ranks)
-    command = [*launcher, sys.executable, "-m", "training.train", *arguments]
+    command = [*launcher, warm.python(), "-m", "training.train", *arguments]
     return run(command, 5 * MINUTES, PYTHONPATH=str(ROOT))
 
 
