@@ -11,7 +11,7 @@ import private_memory
 import pytest
 
 RANKS = 4
-SECONDS = 120.0
+SECONDS = 300.0
 # Of a group over UCX: 4, and a socket for each peer, as gloo's has; or two that met half-way.
 UCX_DESCRIPTORS = 4 + 2 * (RANKS - 1)
 
@@ -66,6 +66,18 @@ dist.destroy_process_group()
 """
 
 
+def pair(folder, options, apart):
+    """What two ranks say of which each is started by `apart`, and then what is in /dev/shm."""
+    rank = f'{apart} "$0" -c "$1" "$2"'
+    text = f"{rank} 0 & first=$!; {rank} 1 && wait $first && ls -A /dev/shm"
+    words = ["sh", "-c", text, sys.executable, PAIR, f"file://{folder}/store"]
+    command = private_memory.command(options, *words)
+    end = mpirun.run(command, SECONDS, CPDCOMM_DEBUG="info", CPDCOMM_TRANSPORT="ucx")
+    assert end.code == 0, end.output
+    assert "cpdcomm-" not in end.output, end.output
+    return end.output
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -75,13 +87,12 @@ dist.destroy_process_group()
     ],
 )
 def test_containers_that_share_only_dev_shm(tmp_path, options, said):
-    """They do not see each other's processes, and meet by names in /dev/shm, of which none is
-    left."""
-    apart = "unshare --pid --fork --mount-proc"
-    rank = f'{apart} "$0" -c "$1" "$2"'
-    text = f"{rank} 0 & first=$!; {rank} 1 && wait $first && ls -A /dev/shm"
-    words = ["sh", "-c", text, sys.executable, PAIR, f"file://{tmp_path}/store"]
-    command = private_memory.command(options, *words)
-    end = mpirun.run(command, SECONDS, CPDCOMM_DEBUG="info", CPDCOMM_TRANSPORT="ucx")
-    assert end.code == 0 and said in end.output, end.output
-    assert "cpdcomm-" not in end.output, end.output
+    """They do not see each other's processes, and meet by names, of which none is left."""
+    found = pair(tmp_path, options, "unshare --pid --fork --mount-proc")
+    assert said in found, found
+
+
+def test_each_dev_shm_is_a_host(tmp_path):
+    """Though they see each other's processes: so a lab has many hosts on one machine."""
+    found = pair(tmp_path, "size=8m", f"unshare --mount sh -c '{private_memory.MOUNT}' size=8m")
+    assert "2 ranks on 2 hosts" in found, found
