@@ -11,6 +11,13 @@ from .commands import BUILD, ROOT, Failed, must, quietly, run, shown
 from .results import StageResult, cases_of, compilations_of
 
 PYTHON = ROOT / ".venv" / "bin" / "python"
+# Of the Python tests: casts, names, ranks that sum, scripts; a minute.
+SMOKE = (
+    "tests/scripts",
+    "tests/torch/test_integers.py",
+    "tests/torch/test_stubs.py",
+    "tests/torch/test_geometry.py",
+)
 FUZZERS = ("decode_fuzz", "parse_fuzz")
 # What Open MPI needs on a small machine or as root.
 MPI = {
@@ -159,10 +166,8 @@ def _python(stage):
     junit.unlink(missing_ok=True)
     selection = ["-k", stage.word] if stage.word else []
     if stage.quick:
-        _pytest(stage, junit, "-m", "smoke", *selection)
         changed = changes.python_tests_of(changes.changed_files())
-        if changed:
-            _pytest(stage, junit, *selection, *changed)
+        _pytest(stage, junit, *selection, *dict.fromkeys([*SMOKE, *changed]))
         return
     _pytest(stage, junit, *selection)
 

@@ -98,7 +98,7 @@ def test_under_a_launcher(package):
     assert "arning" not in end.output, end.output
     group = "import sys; sys.path.insert(0, sys.argv[1]); import torch.distributed as dist, cpdcomm"
     group += "; dist.init_process_group('cpd')"
-    end = mpirun.run([sys.executable, "-c", group, package], 40.0, **launched)
+    end = mpirun.run([warm.python(), "-c", group, package], 300.0, **launched)
     assert end.code != 0 and "UnsupportedError" in end.output, end.output
     assert "without MPI" in end.output and "MASTER_ADDR" in end.output, end.output
 
