@@ -108,7 +108,7 @@ import torch.distributed as dist, cpdcomm
 try:
     dist.init_process_group("cpd")
 except ValueError as error:
-    os.write(1, f"told {error}\n".encode())
+    os.write(1, f"told {error}\\n".encode())
 """
 
 
