@@ -131,6 +131,10 @@ TEST(LeavingRank, GivesBackWhatItHasNotRead) {
 
 class LeavingFork : public ::testing::TestWithParam<Network> {
  protected:
+  void SetUp() override {
+    if (!kForksCanBeWatched) GTEST_SKIP() << "the thread sanitizer follows no fork of threads";
+  }
+
   static void expect_sums(Ranks& ranks) {
     ranks.run([](Communicator& self) {
       Values values(100'000, 1.0f);
